@@ -1,0 +1,202 @@
+//! `bundle.json`: what is in a bundle. Pure data; canonical when serialised by [`BundleManifest::to_canonical_json`].
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::Error;
+use crate::inventory::Arch;
+
+/// The version of `bundle.json` this program writes and the newest it reads.
+pub const BUNDLE_FORMAT: u32 = 1;
+
+/// A sha256 digest, written `sha256:<64 hex>`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(String);
+
+impl Digest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::from_hash(Sha256::digest(bytes).as_ref())
+    }
+
+    /// From the 32 raw bytes of a finished hash.
+    #[must_use]
+    pub fn from_hash(hash: &[u8]) -> Self {
+        use fmt::Write as _;
+        let mut hex = String::with_capacity(64);
+        for byte in hash {
+            let _ = write!(hex, "{byte:02x}");
+        }
+        Self(hex)
+    }
+
+    /// The 64 hexadecimal digits.
+    #[must_use]
+    pub fn hex(&self) -> &str {
+        &self.0
+    }
+
+    /// The first 12 digits, for people.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+impl FromStr for Digest {
+    type Err = Error;
+    /// Accepts `sha256:<hex>` and bare `<hex>`, in lower or upper case.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+            Ok(Self(hex.to_ascii_lowercase()))
+        } else {
+            Err(Error::invalid(format!("`{text}` is not a sha256 digest")))
+        }
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.0)
+    }
+}
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The whole of `bundle.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleManifest {
+    /// [`BUNDLE_FORMAT`] when written.
+    pub format_version: u32,
+    /// The Kubernetes version the bundle is for, like "1.36.2".
+    pub kubernetes: String,
+    /// The digest of the lock file the bundle was built from.
+    pub lock: Digest,
+    /// Everything inside, sorted by kind, name, version and arch.
+    pub artifacts: Vec<Artifact>,
+}
+
+/// The kind of an artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ArtifactKind {
+    /// A single executable, like kubeadm.
+    Binary,
+    /// A tar archive (gzip) of executables, like containerd's release.
+    Archive,
+    /// A container image.
+    Image,
+    /// Any other file.
+    File,
+}
+
+/// One artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Artifact {
+    /// Its kind.
+    pub kind: ArtifactKind,
+    /// `kubeadm`, `containerd`, `cni-plugins` ...; for an image the full name with tag
+    /// (`registry.k8s.io/pause:3.10`).
+    pub name: String,
+    /// Its version without a leading `v`; for an image its tag.
+    pub version: String,
+    /// The architecture it is for.
+    pub arch: Arch,
+    /// The digest of the file; for an image of its (single-architecture) manifest.
+    pub digest: Digest,
+    /// The size in bytes of the file; for an image of all its blobs together.
+    pub size: u64,
+    /// Where it was fetched from.
+    pub source: String,
+    /// How it was verified upstream.
+    pub verified: Verified,
+    /// The digest of the OCI manifest in `index.json` that carries it (equal to `digest` for an image).
+    pub manifest: Digest,
+    /// Every blob a node needs for it: the file itself, or an image's manifest, config and layers.
+    pub blobs: Vec<BlobRef>,
+    /// The regular files inside an archive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Member>,
+}
+
+/// A blob in `blobs/sha256/`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlobRef {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its OCI media type.
+    pub media_type: String,
+}
+
+/// A regular file inside an archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Its path inside the archive, without a leading `./`.
+    pub path: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its mode, like 0o755.
+    pub mode: u32,
+}
+
+/// How an artifact was verified against its upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Verified {
+    /// By a checksum file published beside it.
+    ChecksumFile {
+        /// Its URL.
+        url: String,
+    },
+    /// By the digest in the registry's manifest chain.
+    RegistryDigest,
+    /// Upstream publishes nothing to check against: only the lock pins it.
+    LockOnly,
+}
+
+impl BundleManifest {
+    /// The one byte form: keys in the order of the types, two-space indent, a final newline, artifacts sorted.
+    #[must_use]
+    pub fn to_canonical_json(&self) -> String {
+        let mut sorted = self.clone();
+        sorted
+            .artifacts
+            .sort_by(|a, b| (a.kind, &a.name, &a.version, a.arch).cmp(&(b.kind, &b.name, &b.version, b.arch)));
+        // Serialising plain structs to a String has no failing path.
+        let mut text = serde_json::to_string_pretty(&sorted).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// The artifact of this kind, name and architecture.
+    #[must_use]
+    pub fn find(&self, kind: ArtifactKind, name: &str, arch: Arch) -> Option<&Artifact> {
+        self.artifacts.iter().find(|a| a.kind == kind && a.name == name && a.arch == arch)
+    }
+}

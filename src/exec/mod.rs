@@ -1,0 +1,5 @@
+//! Execution of plans.
+
+mod event;
+
+pub use event::{Event, NullSink, Outcome, Sink};

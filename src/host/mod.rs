@@ -1,0 +1,10 @@
+//! Machines: the [`Host`] seam, its SSH implementation and the fake.
+
+mod api;
+mod command;
+mod probe;
+pub mod ssh;
+
+pub use api::{Connector, FileSpec, Host, NODE_BLOB_DIR};
+pub use command::{Command, DEFAULT_TIMEOUT, ExitState, Output, shell_quote};
+pub use probe::{Answer, FileKind, FileState, Probe, UnitState};

@@ -1,0 +1,1 @@
+//! SSH by russh: the only module that knows it.

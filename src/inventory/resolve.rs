@@ -1,0 +1,141 @@
+//! The inventory as the planner reads it: defaults, pools and hosts merged into one [`Node`] each.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use super::model::{EndpointMode, Host, HostSettings, Inventory, Jump, Role, Sudo, SudoMethod};
+
+/// One host with every setting decided. Precedence: host over pool over defaults over built-in; labels are merged by
+/// key with the same precedence; taints are added up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// The node's name.
+    pub name: String,
+    /// The node's address in the cluster.
+    pub address: IpAddr,
+    /// Its role.
+    pub role: Role,
+    /// Its pool.
+    pub pool: Option<String>,
+    /// How to reach it.
+    pub ssh: SshTarget,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its taints.
+    pub taints: Vec<String>,
+}
+
+/// How to reach a host by SSH.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SshTarget {
+    /// Address or name SSH connects to.
+    pub address: String,
+    /// TCP port.
+    pub port: u16,
+    /// Login name.
+    pub user: String,
+    /// Private key file.
+    pub key_file: Option<PathBuf>,
+    /// Environment variable with the passphrase of `key_file`.
+    pub key_passphrase_env: Option<String>,
+    /// Pinned host key.
+    pub host_key: Option<String>,
+    /// How root is reached.
+    pub sudo: Sudo,
+    /// Jump host.
+    pub jump: Option<Jump>,
+}
+
+/// The API endpoint, decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiEndpoint {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl ApiEndpoint {
+    /// `host:port`, with brackets round an IPv6 address.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl Inventory {
+    /// Every host with its settings decided, in the inventory's order.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<Node> {
+        self.hosts.iter().map(|host| self.node(host)).collect()
+    }
+
+    /// The control planes, in the inventory's order; the first of them runs `kubeadm init`.
+    #[must_use]
+    pub fn control_planes(&self) -> Vec<Node> {
+        self.nodes().into_iter().filter(|n| n.role.is_control_plane()).collect()
+    }
+
+    /// The hosts that are not control planes, in the inventory's order.
+    #[must_use]
+    pub fn workers(&self) -> Vec<Node> {
+        self.nodes().into_iter().filter(|n| !n.role.is_control_plane()).collect()
+    }
+
+    /// The API endpoint with its defaults filled in.
+    #[must_use]
+    pub fn api_endpoint(&self) -> ApiEndpoint {
+        let first = || self.control_planes().first().map_or_else(String::new, |n| n.address.to_string());
+        let (host, port) = match self.endpoint.mode {
+            EndpointMode::FirstNode => (first(), 6443),
+            EndpointMode::Haproxy => (format!("api.{}.internal", self.cluster.name), 8443),
+            EndpointMode::KeepalivedHaproxy => (first(), 8443),
+            EndpointMode::External | EndpointMode::KubeVip => (first(), 6443),
+        };
+        ApiEndpoint { host: self.endpoint.host.clone().unwrap_or(host), port: self.endpoint.port.unwrap_or(port) }
+    }
+
+    fn node(&self, host: &Host) -> Node {
+        let empty = HostSettings::default();
+        let pool = host.pool.as_ref().and_then(|p| self.pools.get(p)).unwrap_or(&empty);
+        let defaults = &self.defaults;
+        let mut labels = defaults.labels.clone();
+        labels.extend(pool.labels.clone());
+        labels.extend(host.labels.clone());
+        let mut taints: Vec<String> = Vec::new();
+        for taint in defaults.taints.iter().chain(&pool.taints).chain(&host.taints) {
+            if !taints.contains(taint) {
+                taints.push(taint.clone());
+            }
+        }
+        let user = host.user.clone().or(pool.user.clone()).or(defaults.user.clone()).unwrap_or_else(|| "root".into());
+        let sudo = host.sudo.clone().or(pool.sudo.clone()).or(defaults.sudo.clone()).unwrap_or_else(|| Sudo {
+            method: if user == "root" { SudoMethod::None } else { SudoMethod::Passwordless },
+            env: None,
+            file: None,
+        });
+        Node {
+            name: host.name.clone(),
+            address: host.address,
+            role: host.role,
+            pool: host.pool.clone(),
+            ssh: SshTarget {
+                address: host.ssh_address.clone().unwrap_or_else(|| host.address.to_string()),
+                port: host.port.or(pool.port).or(defaults.port).unwrap_or(22),
+                user,
+                key_file: host.key_file.clone().or(pool.key_file.clone()).or(defaults.key_file.clone()),
+                key_passphrase_env: pool.key_passphrase_env.clone().or(defaults.key_passphrase_env.clone()),
+                host_key: host.host_key.clone(),
+                sudo,
+                jump: host.jump.clone().or(pool.jump.clone()).or(defaults.jump.clone()),
+            },
+            labels,
+            taints,
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! `provision` builds offline bundles and turns bare Linux hosts into highly available kubeadm clusters over SSH.
+//!
+//! ```text
+//! inventory ─┐
+//!            ├─> plan (pure) ──> exec (phases over SSH) ──> journal, report
+//! bundle ────┤        ^
+//! facts ─────┘        └── gathered read-only from every host
+//! ```
+
+pub mod bundle;
+pub mod cli;
+pub mod error;
+pub mod exec;
+pub mod facts;
+pub mod host;
+pub mod inventory;
+pub mod kubeadm;
+pub mod lab;
+pub mod phase;
+pub mod plan;
+pub mod report;
+pub mod resource;
+pub mod version;

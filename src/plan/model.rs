@@ -1,0 +1,329 @@
+//! A plan as data: a versioned, serialisable list of steps.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::Digest;
+
+/// The version of the plan format this program writes and reads.
+pub const PLAN_FORMAT: u32 = 1;
+
+/// A whole plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// [`PLAN_FORMAT`] when written.
+    pub format_version: u32,
+    /// The cluster's name.
+    pub cluster: String,
+    /// What the plan was made from; `apply --plan` refuses when any of it changed.
+    pub inputs: Fingerprints,
+    /// The steps; every step's `needs` stand before it.
+    pub steps: Vec<Step>,
+    /// Things the reader should know that are no steps.
+    pub warnings: Vec<String>,
+}
+
+/// Digests of all that a plan was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fingerprints {
+    /// The version of `provision`.
+    pub tool: String,
+    /// Of the inventory, as resolved.
+    pub inventory: Digest,
+    /// Of `bundle.json`.
+    pub bundle: Digest,
+    /// Of every host's answers that the plan depends on.
+    pub hosts: BTreeMap<String, Digest>,
+}
+
+/// Names a step: `<phase>/<host>/<what>`.
+pub type StepId = String;
+
+/// One step: one action on one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Its id, unique in the plan.
+    pub id: StepId,
+    /// The phase it belongs to.
+    pub phase: PhaseId,
+    /// The host it acts on.
+    pub host: String,
+    /// What is done.
+    pub action: Action,
+    /// Why: what was found, and what is wanted.
+    pub reason: String,
+    /// A unified diff of the file it writes (secrets masked), when it writes one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
+    /// What it disturbs.
+    pub disruption: Disruption,
+    /// The steps that must be done before it.
+    pub needs: Vec<StepId>,
+}
+
+/// A phase; the order of the variants is the order of the phases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PhaseId {
+    /// Read-only checks of the hosts.
+    Preflight,
+    /// Modules, sysctls, swap, names.
+    Prepare,
+    /// Blobs to the node's content store.
+    Distribute,
+    /// containerd, runc, CNI plugins, kubelet and their units.
+    Runtime,
+    /// Images into containerd.
+    Images,
+    /// The first control plane.
+    Init,
+    /// The other control planes, one at a time.
+    JoinControlPlane,
+    /// The workers.
+    JoinWorker,
+    /// The pod network.
+    Cni,
+    /// Labels and taints.
+    Label,
+    /// The finished cluster is tested.
+    Verify,
+    /// A host is made bare again.
+    Reset,
+}
+
+impl PhaseId {
+    /// As shown and serialised.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Preflight => "preflight",
+            Self::Prepare => "prepare",
+            Self::Distribute => "distribute",
+            Self::Runtime => "runtime",
+            Self::Images => "images",
+            Self::Init => "init",
+            Self::JoinControlPlane => "join-control-plane",
+            Self::JoinWorker => "join-worker",
+            Self::Cni => "cni",
+            Self::Label => "label",
+            Self::Verify => "verify",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+/// What a step disturbs, from least to most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disruption {
+    /// Nothing: it only looks.
+    None,
+    /// Nothing that runs: it adds or changes files.
+    Quiet,
+    /// A service of the node restarts; running pods go on.
+    RestartsService,
+    /// The node joins or leaves the cluster.
+    Membership,
+    /// What is on the node is removed.
+    Destructive,
+}
+
+/// One mutation (or, in phase verify, one wait for a condition). A closed set: every place that handles actions
+/// matches all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Action {
+    /// Write a text file, root:root.
+    WriteFile {
+        /// Absolute path.
+        path: String,
+        /// Whole content.
+        content: String,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Remove a file.
+    RemoveFile {
+        /// Absolute path.
+        path: String,
+    },
+    /// Keep a marked block of lines in a file that others own (`/etc/hosts`).
+    WriteBlock {
+        /// Absolute path.
+        path: String,
+        /// Names the block: `# BEGIN <marker>` to `# END <marker>`.
+        marker: String,
+        /// The lines between the marks.
+        lines: Vec<String>,
+    },
+    /// Load a kernel module (one that is built in is there already).
+    LoadModule {
+        /// Its name, like `br_netfilter`.
+        module: String,
+    },
+    /// Set a sysctl at run time (a file under /etc/sysctl.d keeps it over reboots).
+    SetSysctl {
+        /// With dots.
+        key: String,
+        /// As /proc/sys shows it.
+        value: String,
+    },
+    /// Turn swap off and take it out of /etc/fstab.
+    SwapOff,
+    /// Put a blob into the node's content store.
+    PutBlob {
+        /// Which.
+        digest: Digest,
+        /// Bytes.
+        size: u64,
+        /// The artifact it belongs to, for people.
+        artifact: String,
+    },
+    /// Install a file from the content store, re-hashed first.
+    InstallBlob {
+        /// Which.
+        digest: Digest,
+        /// Where to.
+        path: String,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Unpack files of a gzipped tar from the content store, re-hashed first.
+    UnpackBlob {
+        /// The archive.
+        digest: Digest,
+        /// What is taken out of it and where it goes.
+        members: Vec<UnpackMember>,
+    },
+    /// Bring a unit to its wanted state, reloading systemd when its file changed.
+    Unit {
+        /// With suffix.
+        name: String,
+        /// Whether it starts at boot.
+        enabled: bool,
+        /// Whether it runs now; `None` leaves that to others (the kubelet before kubeadm has run).
+        active: Option<bool>,
+        /// Files it has to be started after: one that is newer makes it restart.
+        started_after: Vec<String>,
+    },
+    /// Import an image from blobs in the content store into containerd and pin it.
+    ImportImage {
+        /// Its full name with tag.
+        name: String,
+        /// The digest of its manifest.
+        manifest: Digest,
+        /// The size in bytes of the manifest.
+        manifest_size: u64,
+        /// Config and layers.
+        blobs: Vec<Digest>,
+    },
+    /// Clear what a broken init or join left, so that it can be done again. Never planned for a node that is whole.
+    ResetPartial {
+        /// The node was, or may be, an etcd member.
+        control_plane: bool,
+    },
+    /// `kubeadm init`.
+    KubeadmInit {
+        /// The configuration documents (no secrets inside).
+        config: String,
+        /// Phases to skip.
+        skip_phases: Vec<String>,
+        /// Preflight errors to ignore.
+        ignore_preflight_errors: Vec<String>,
+    },
+    /// `kubeadm join`, with credentials made fresh on a healthy control plane right before.
+    KubeadmJoin {
+        /// Whether it becomes a control plane.
+        control_plane: bool,
+        /// The JoinConfiguration without its discovery part and certificate key: those are added when it runs.
+        config: String,
+        /// Preflight errors to ignore.
+        ignore_preflight_errors: Vec<String>,
+        /// Phases to skip.
+        skip_phases: Vec<String>,
+        /// The control planes to ask for credentials, by host name, in order of preference.
+        sponsors: Vec<String>,
+    },
+    /// Set labels and taints of a node object (run on a control plane).
+    NodeMeta {
+        /// The node object.
+        node: String,
+        /// Labels to set.
+        labels: BTreeMap<String, String>,
+        /// Taints to set, `key=value:Effect`.
+        taints: Vec<String>,
+        /// Taints to take away, `key:Effect`.
+        remove_taints: Vec<String>,
+    },
+    /// Wait until the node object is Ready.
+    WaitNodeReady {
+        /// The node object.
+        node: String,
+        /// Seconds.
+        timeout_s: u64,
+    },
+    /// Wait until API server, controller manager and scheduler on this control plane are healthy.
+    WaitControlPlane {
+        /// The node object.
+        node: String,
+        /// Seconds.
+        timeout_s: u64,
+    },
+    /// Wait until etcd's members are exactly these and all are healthy.
+    WaitEtcdMembers {
+        /// Member names.
+        members: Vec<String>,
+        /// Seconds.
+        timeout_s: u64,
+    },
+    /// Run a test pod on every node and ask each from each over the pod network.
+    TestPodNetwork {
+        /// The image.
+        image: String,
+        /// The nodes.
+        nodes: Vec<String>,
+        /// Seconds.
+        timeout_s: u64,
+    },
+    /// Make the host bare: kubeadm reset, containers, mounts, interfaces, rules, units, files.
+    ResetHost {
+        /// The names of our files and units to take away.
+        files: Vec<String>,
+        /// The units.
+        units: Vec<String>,
+        /// Directories that only we use.
+        dirs: Vec<String>,
+    },
+}
+
+/// A file taken out of an archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnpackMember {
+    /// Its path inside the archive exactly as stored.
+    pub member: String,
+    /// Where to.
+    pub path: String,
+    /// The digest of its content.
+    pub digest: Digest,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+impl Action {
+    /// Whether it changes anything (the waits and tests of phase verify do not count as changes).
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        !matches!(
+            self,
+            Self::WaitNodeReady { .. }
+                | Self::WaitControlPlane { .. }
+                | Self::WaitEtcdMembers { .. }
+                | Self::TestPodNetwork { .. }
+        )
+    }
+}
