@@ -1,1 +1,9 @@
-//!
+//! What is found on the hosts: a pure model and its read-only gathering.
+
+mod gather;
+mod model;
+mod preflight;
+
+pub use gather::{Gathered, gather, observe};
+pub use model::{CgroupVersion, Facts, HostFacts};
+pub use preflight::{CHECKS, Finding, Severity, preflight};

@@ -1,1 +1,14 @@
-//!
+//! kubeadm: its configuration by API version, and the parsing of what it, etcdctl and kubectl print.
+
+mod config;
+mod discovery;
+mod parse;
+mod pki;
+mod wire;
+
+pub use config::{ClusterImages, init_documents, join_document};
+pub use discovery::{Discovery, with_discovery};
+pub use parse::{
+    EtcdHealth, EtcdMember, NodeObject, certificate_key, etcd_health, etcd_members, images_list, nodes, token,
+};
+pub use pki::{ca_hash, kubeconfig_with_server};

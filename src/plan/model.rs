@@ -77,6 +77,8 @@ pub enum PhaseId {
     Distribute,
     /// containerd, runc, CNI plugins, kubelet and their units.
     Runtime,
+    /// The pod network's configuration on each node.
+    Cni,
     /// Images into containerd.
     Images,
     /// The first control plane.
@@ -85,8 +87,6 @@ pub enum PhaseId {
     JoinControlPlane,
     /// The workers.
     JoinWorker,
-    /// The pod network.
-    Cni,
     /// Labels and taints.
     Label,
     /// The finished cluster is tested.
@@ -218,16 +218,26 @@ pub enum Action {
         manifest: Digest,
         /// The size in bytes of the manifest.
         manifest_size: u64,
+        /// The media type of the manifest.
+        media_type: String,
         /// Config and layers.
         blobs: Vec<Digest>,
     },
     /// Clear what a broken init or join left, so that it can be done again. Never planned for a node that is whole.
     ResetPartial {
+        /// The node object.
+        node: String,
         /// The node was, or may be, an etcd member.
         control_plane: bool,
     },
     /// `kubeadm init`.
     KubeadmInit {
+        /// The node object it makes.
+        node: String,
+        /// The cluster's name.
+        cluster: String,
+        /// etcd runs on the control planes.
+        stacked: bool,
         /// The configuration documents (no secrets inside).
         config: String,
         /// Phases to skip.
@@ -237,6 +247,12 @@ pub enum Action {
     },
     /// `kubeadm join`, with credentials made fresh on a healthy control plane right before.
     KubeadmJoin {
+        /// The node object it makes.
+        node: String,
+        /// The cluster's name.
+        cluster: String,
+        /// etcd runs on the control planes.
+        stacked: bool,
         /// Whether it becomes a control plane.
         control_plane: bool,
         /// The JoinConfiguration without its discovery part and certificate key: those are added when it runs.
@@ -270,6 +286,8 @@ pub enum Action {
     WaitControlPlane {
         /// The node object.
         node: String,
+        /// Its address.
+        address: String,
         /// Seconds.
         timeout_s: u64,
     },
@@ -291,6 +309,8 @@ pub enum Action {
     },
     /// Make the host bare: kubeadm reset, containers, mounts, interfaces, rules, units, files.
     ResetHost {
+        /// The node object.
+        node: String,
         /// The names of our files and units to take away.
         files: Vec<String>,
         /// The units.

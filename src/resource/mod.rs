@@ -1,1 +1,17 @@
-//!
+//! Desired state against observed state: which read-only questions an action asks ([`probes`]) and whether the
+//! answers say that nothing is left to do ([`satisfied`]). Pure: the planner and the engine call the same functions.
+
+mod cluster;
+mod file;
+mod judge;
+mod node_state;
+mod shell;
+mod system;
+mod unit;
+
+pub use cluster::{ControlPlaneHealth, control_plane_health, etcd_probe, nodes_probe};
+pub use file::{block_of, with_block};
+pub use judge::{probes, satisfied};
+pub use node_state::{Membership, NodeState, membership, node_state, node_state_probe};
+pub use shell::{SHELL_PROBES, shell_probe};
+pub use system::{ModuleState, module_probe, module_state};

@@ -1,0 +1,40 @@
+# What the planner needs to know of a host, as key=value lines. Read-only; coreutils, systemd and iproute2 only.
+echo "hostname=$(uname -n)"
+echo "machine=$(uname -m)"
+echo "kernel=$(uname -r)"
+. /etc/os-release 2>/dev/null
+echo "os_id=${ID:-unknown}"
+echo "os_version=${VERSION_ID:-}"
+echo "now_ms=$(date +%s%3N)"
+echo "boot_id=$(cat /proc/sys/kernel/random/boot_id)"
+echo "machine_id=$(cat /etc/machine-id 2>/dev/null)"
+echo "product_uuid=$(cat /sys/class/dmi/id/product_uuid 2>/dev/null)"
+echo "macs=$(for i in /sys/class/net/*; do [ -e "$i/address" ] && [ "$(basename "$(readlink -f "$i/..")")" != virtual ] 2>/dev/null; case ${i##*/} in lo | veth* | cni* | docker* | kube-*) ;; *) cat "$i/address" ;; esac; done | sort -u | tr '\n' ',')"
+echo "addresses=$(ip -o addr show scope global 2>/dev/null | while read -r _ _ _ a _; do printf '%s,' "${a%/*}"; done)"
+echo "memory_mib=$(($(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo) / 1024))"
+echo "disk_free_mib=$(df -Pm /var/lib 2>/dev/null | tail -n 1 | tr -s ' ' | cut -d' ' -f4)"
+echo "cpus=$(nproc)"
+case $(stat -fc %T /sys/fs/cgroup) in
+    cgroup2fs) echo cgroup=v2 ;;
+    *) if [ -d /sys/fs/cgroup/unified ]; then echo cgroup=hybrid; else echo cgroup=v1; fi ;;
+esac
+echo "swap=$(tail -n +2 /proc/swaps | wc -l)"
+echo "systemd=$(systemctl is-system-running 2>/dev/null)"
+missing=
+for c in $1; do command -v "$c" >/dev/null 2>&1 || [ -x "/sbin/$c" ] || [ -x "/usr/sbin/$c" ] || missing="$missing$c,"; done
+echo "missing_commands=$missing"
+echo "ports=$(ss -Hltn 2>/dev/null | while read -r _ _ _ l _; do printf '%s,' "${l##*:}"; done)"
+echo "filesystems=$(tr -d '\t' </proc/filesystems | sed 's/^nodev//' | tr '\n' ',')"
+bridge=no; [ -d /proc/sys/net/bridge ] && bridge=yes
+echo "bridge_nf=$bridge"
+for m in $2; do
+    u=$(printf %s "$m" | tr - _)
+    if [ -d "/sys/module/$u" ] || grep -qw "$m" /proc/filesystems || { [ "$u" = br_netfilter ] && [ $bridge = yes ]; } ||
+        grep -q "/$m\.ko" "/lib/modules/$(uname -r)/modules.builtin" 2>/dev/null; then s=present
+    elif modprobe -n -q "$m" 2>/dev/null; then s=loadable
+    else s=missing; fi
+    echo "module.$m=$s"
+done
+for h in $3; do
+    if r=$(getent hosts "$h" 2>/dev/null); then echo "resolves.$h=${r%% *}"; fi
+done

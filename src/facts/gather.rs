@@ -1,0 +1,89 @@
+//! Gathers facts and observations from all hosts at once; the only part of this module that does I/O.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures::StreamExt as _;
+
+use super::model::{Facts, HostFacts, fact_probes, host_facts};
+use crate::error::Result;
+use crate::host::{Answer, Host, Probe};
+use crate::inventory::{Inventory, Node};
+use crate::kubeadm;
+
+/// Everything the first round brought.
+pub struct Gathered {
+    /// The facts.
+    pub facts: Facts,
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Asks every host for its facts, `concurrency` at a time, one round trip each. Fails with the first host's error.
+pub async fn gather(
+    inv: &Inventory,
+    hosts: &BTreeMap<String, Arc<dyn Host>>,
+    concurrency: usize,
+) -> Result<Gathered> {
+    let nodes: Vec<Node> = inv.nodes().into_iter().filter(|n| hosts.contains_key(&n.name)).collect();
+    let asked = nodes.into_iter().map(|node| {
+        let host = Arc::clone(&hosts[&node.name]);
+        let probes = fact_probes(inv, &node);
+        async move {
+            let sent = now_ms();
+            let answers = host.probe(&probes).await?;
+            Ok::<_, crate::error::Error>((node, host_facts(&answers, sent, now_ms()), answers))
+        }
+    });
+    let results: Vec<_> = futures::stream::iter(asked).buffer_unordered(concurrency.max(1)).collect().await;
+    let mut facts = Facts::default();
+    let mut voices: BTreeMap<String, (Vec<kubeadm::NodeObject>, Option<Vec<kubeadm::EtcdMember>>)> = BTreeMap::new();
+    for result in results {
+        let (node, host, answers): (Node, HostFacts, Vec<Answer>) = result?;
+        if let Some(objects) = shell_ok(answers.get(3)).and_then(|out| kubeadm::nodes(&out).ok()) {
+            let etcd = shell_ok(answers.get(4))
+                .and_then(|out| out.lines().next().and_then(|l| kubeadm::etcd_members(l).ok()));
+            voices.insert(node.name.clone(), (objects, etcd));
+        }
+        facts.hosts.insert(node.name, host);
+    }
+    // The first control plane of the inventory that answers speaks for the cluster, but never a foreign one.
+    for node in inv.control_planes() {
+        let ours = facts.hosts.get(&node.name).and_then(|h| h.state.claim.as_ref()) == Some(&inv.cluster.name);
+        if let Some((objects, etcd)) = voices.remove(&node.name).filter(|_| ours) {
+            facts.nodes = Some(objects);
+            facts.etcd = etcd;
+            facts.voice = Some(node.name);
+            break;
+        }
+    }
+    Ok(Gathered { facts })
+}
+
+fn shell_ok(answer: Option<&Answer>) -> Option<String> {
+    match answer {
+        Some(Answer::Shell { code: 0, stdout, .. }) => Some(stdout.clone()),
+        _ => None,
+    }
+}
+
+/// Asks each host its questions, one round trip each, and returns the answers by host and question.
+pub async fn observe(
+    hosts: &BTreeMap<String, Arc<dyn Host>>,
+    questions: &BTreeMap<String, Vec<Probe>>,
+    concurrency: usize,
+) -> Result<BTreeMap<String, BTreeMap<Probe, Answer>>> {
+    let asked = questions.iter().filter_map(|(name, probes)| {
+        let host = Arc::clone(hosts.get(name)?);
+        Some(async move {
+            let answers = host.probe(probes).await?;
+            Ok::<_, crate::error::Error>((name.clone(), probes.iter().cloned().zip(answers).collect()))
+        })
+    });
+    let results: Vec<Result<(String, BTreeMap<Probe, Answer>)>> =
+        futures::stream::iter(asked).buffer_unordered(concurrency.max(1)).collect().await;
+    results.into_iter().collect()
+}

@@ -1,0 +1,211 @@
+//! Facts as data, with plainly named predicates.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::{Answer, Probe};
+use crate::inventory::{Arch, Inventory, Node};
+use crate::kubeadm::{EtcdMember, NodeObject};
+use crate::resource::{Membership, ModuleState, NodeState, membership, node_state, node_state_probe, shell_probe};
+
+/// Commands a host must have before anything of ours is on it.
+pub const NEEDED_COMMANDS: &str = "sh tar stat sha256sum base64 systemctl systemd-run ip iptables mount nsenter modprobe sysctl ss df";
+/// Kernel modules that containerd and kube-proxy need, built in or loadable.
+pub const NEEDED_MODULES: &str = "overlay br_netfilter";
+/// Where our bridge CNI configuration lies on a node.
+pub const CNI_CONF: &str = "/etc/cni/net.d/10-provision.conflist";
+
+/// The version of the cgroup hierarchy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupVersion {
+    /// cgroup2 alone.
+    #[default]
+    V2,
+    /// cgroup v1 alone.
+    V1,
+    /// v1 controllers with a v2 tree beside them.
+    Hybrid,
+}
+
+/// What is known of one host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// `uname -n`
+    pub hostname: String,
+    /// `uname -m`
+    pub machine: String,
+    /// `uname -r`
+    pub kernel: String,
+    /// ID of os-release.
+    pub os_id: String,
+    /// VERSION_ID of os-release.
+    pub os_version: String,
+    /// The node's clock minus the operator's, in milliseconds, as far as the round trip lets one tell.
+    pub clock_offset_ms: i64,
+    /// Half the round trip: how uncertain the offset is, in milliseconds.
+    pub clock_uncertainty_ms: u64,
+    /// Changes at every boot.
+    pub boot_id: String,
+    /// `/etc/machine-id`
+    pub machine_id: String,
+    /// DMI product UUID, empty where there is none.
+    pub product_uuid: String,
+    /// MAC addresses.
+    pub macs: Vec<String>,
+    /// Global addresses.
+    pub addresses: Vec<String>,
+    /// RAM in MiB.
+    pub memory_mib: u64,
+    /// Free space under /var/lib in MiB.
+    pub disk_free_mib: u64,
+    /// Processors.
+    pub cpus: u64,
+    /// cgroup hierarchy.
+    pub cgroup: CgroupVersion,
+    /// Active swap areas.
+    pub swap: u64,
+    /// `systemctl is-system-running`
+    pub systemd: String,
+    /// Of [`NEEDED_COMMANDS`], those that are not there.
+    pub missing_commands: Vec<String>,
+    /// TCP ports something listens on.
+    pub ports: Vec<u16>,
+    /// Whether bridged packets pass iptables here.
+    pub bridge_nf: bool,
+    /// Kernel modules: `present`, `loadable`, `missing`.
+    pub modules: BTreeMap<String, String>,
+    /// Names of other hosts that this one resolves, and to what.
+    pub resolves: BTreeMap<String, String>,
+    /// What of a cluster is on it.
+    pub state: NodeState,
+    /// The pod networks our CNI configuration on it holds.
+    pub pod_cidrs: Vec<String>,
+}
+
+impl HostFacts {
+    /// Its architecture, if we know that.
+    #[must_use]
+    pub fn arch(&self) -> Option<Arch> {
+        Arch::from_uname(&self.machine)
+    }
+    /// Where a module stands.
+    #[must_use]
+    pub fn module(&self, name: &str) -> ModuleState {
+        match self.modules.get(name).map(String::as_str) {
+            Some("present") => ModuleState::Present,
+            Some("loadable") => ModuleState::Loadable,
+            _ => ModuleState::Missing,
+        }
+    }
+}
+
+/// What is known of all hosts, and of the cluster where a control plane answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Facts {
+    /// By host name.
+    pub hosts: BTreeMap<String, HostFacts>,
+    /// Node objects, when a control plane answers.
+    pub nodes: Option<Vec<NodeObject>>,
+    /// etcd's members, when a control plane answers.
+    pub etcd: Option<Vec<EtcdMember>>,
+    /// The control plane that answered.
+    pub voice: Option<String>,
+}
+
+impl Facts {
+    /// Where a host stands towards the inventory's cluster; `Absent` for a host that was not looked at.
+    #[must_use]
+    pub fn membership(&self, inv: &Inventory, node: &Node) -> Membership {
+        self.hosts.get(&node.name).map_or(Membership::Absent, |facts| {
+            let stacked = inv.etcd.mode == crate::inventory::EtcdMode::Stacked;
+            membership(&facts.state, &inv.cluster.name, node.role.is_control_plane(), stacked)
+        })
+    }
+}
+
+/// The questions of the first round, for one host.
+#[must_use]
+pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
+    let others: Vec<&str> = inv.hosts.iter().map(|h| h.name.as_str()).collect();
+    let mut probes = vec![
+        shell_probe("facts", &[NEEDED_COMMANDS, NEEDED_MODULES, &others.join(" ")]),
+        node_state_probe(&node.name),
+        Probe::Content(CNI_CONF.into()),
+    ];
+    if node.role.is_control_plane() {
+        probes.push(crate::resource::nodes_probe());
+        probes.push(crate::resource::etcd_probe());
+    }
+    probes
+}
+
+/// Reads the answers to [`fact_probes`]. `sent_ms` and `received_ms` are the operator's clock around the round trip.
+#[must_use]
+pub fn host_facts(answers: &[Answer], sent_ms: i64, received_ms: i64) -> HostFacts {
+    let stdout = match answers.first() {
+        Some(Answer::Shell { stdout, .. }) => stdout.as_str(),
+        _ => "",
+    };
+    let map: BTreeMap<&str, &str> = stdout.lines().filter_map(|l| l.split_once('=')).collect();
+    let text = |key: &str| map.get(key).map(|v| v.trim().to_owned()).unwrap_or_default();
+    let number = |key: &str| text(key).parse::<u64>().unwrap_or(0);
+    let list = |key: &str| -> Vec<String> {
+        let mut all: Vec<String> =
+            text(key).split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect();
+        all.sort();
+        all.dedup();
+        all
+    };
+    let prefixed = |prefix: &str| -> BTreeMap<String, String> {
+        map.iter().filter_map(|(k, v)| Some((k.strip_prefix(prefix)?.to_owned(), (*v).to_owned()))).collect()
+    };
+    let now_ms: i64 = text("now_ms").parse().unwrap_or(0);
+    HostFacts {
+        hostname: text("hostname"),
+        machine: text("machine"),
+        kernel: text("kernel"),
+        os_id: text("os_id"),
+        os_version: text("os_version"),
+        clock_offset_ms: if now_ms == 0 { 0 } else { now_ms - i64::midpoint(sent_ms, received_ms) },
+        clock_uncertainty_ms: u64::try_from(received_ms - sent_ms).unwrap_or(0) / 2,
+        boot_id: text("boot_id"),
+        machine_id: text("machine_id"),
+        product_uuid: text("product_uuid"),
+        macs: list("macs"),
+        addresses: list("addresses"),
+        memory_mib: number("memory_mib"),
+        disk_free_mib: number("disk_free_mib"),
+        cpus: number("cpus"),
+        cgroup: match text("cgroup").as_str() {
+            "v1" => CgroupVersion::V1,
+            "hybrid" => CgroupVersion::Hybrid,
+            _ => CgroupVersion::V2,
+        },
+        swap: number("swap"),
+        systemd: text("systemd"),
+        missing_commands: list("missing_commands"),
+        ports: list("ports").iter().filter_map(|p| p.parse().ok()).collect(),
+        bridge_nf: text("bridge_nf") == "yes",
+        modules: prefixed("module."),
+        resolves: prefixed("resolves."),
+        state: answers.get(1).map(node_state).unwrap_or_default(),
+        pod_cidrs: answers.get(2).map(conflist_cidrs).unwrap_or_default(),
+    }
+}
+
+/// The subnets of host-local in a CNI conflist of ours.
+fn conflist_cidrs(answer: &Answer) -> Vec<String> {
+    let Answer::File(file) = answer else {
+        return Vec::new();
+    };
+    let Some(json) = file.content.as_ref().and_then(|c| serde_json::from_slice::<serde_json::Value>(c).ok()) else {
+        return Vec::new();
+    };
+    let ranges = json.pointer("/plugins/0/ipam/ranges").and_then(|r| r.as_array()).cloned().unwrap_or_default();
+    ranges
+        .iter()
+        .filter_map(|set| set.pointer("/0/subnet").and_then(|s| s.as_str()).map(str::to_owned))
+        .collect()
+}

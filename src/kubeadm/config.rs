@@ -1,0 +1,198 @@
+//! kubeadm's configuration documents from the inventory. Pure; golden-tested for each API version.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::wire::{
+    Args, ClusterConfiguration, Component, Dns, Etcd, ExternalEtcd, InitConfiguration, JoinConfiguration,
+    JoinControlPlane, LocalApiEndpoint, LocalEtcd, Networking, NodeRegistration, Taint,
+};
+use crate::error::{Context as _, Result};
+use crate::inventory::{self, CgroupDriver, CniPlugin, EtcdMode, Inventory, Node, Role};
+use crate::version::{KubeVersion, KubeadmApi};
+
+/// What kubeadm's configuration says of images; taken from the bundle, so that it never asks for another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterImages {
+    /// `registry.k8s.io`
+    pub repository: String,
+    /// The tag of etcd's image.
+    pub etcd_tag: Option<String>,
+    /// The tag of CoreDNS's image.
+    pub coredns_tag: Option<String>,
+    /// The whole name of the pause image.
+    pub pause: String,
+}
+
+/// The port of every API server.
+pub(crate) const API_PORT: u16 = 6443;
+
+/// InitConfiguration, ClusterConfiguration, KubeletConfiguration and KubeProxyConfiguration in one YAML stream. No
+/// secrets inside: kubeadm makes the first bootstrap token itself and we never read it.
+pub fn init_documents(inv: &Inventory, node: &Node, images: &ClusterImages) -> Result<String> {
+    let api = api(inv)?;
+    let init = InitConfiguration {
+        api_version: api.group_version(),
+        kind: "InitConfiguration",
+        local_api_endpoint: local_endpoint(node),
+        node_registration: registration(inv, node, api)?,
+    };
+    let mut documents = vec![yaml(&init)?, yaml(&cluster_configuration(inv, images, api))?];
+    documents.push(yaml(&kubelet_configuration(inv))?);
+    documents.push(yaml(&proxy_configuration(inv))?);
+    Ok(documents.join("---\n"))
+}
+
+/// A JoinConfiguration without its discovery part and certificate key, which are added right before use.
+pub fn join_document(inv: &Inventory, node: &Node, control_plane: bool) -> Result<String> {
+    let api = api(inv)?;
+    yaml(&JoinConfiguration {
+        api_version: api.group_version(),
+        kind: "JoinConfiguration",
+        node_registration: registration(inv, node, api)?,
+        control_plane: control_plane.then(|| JoinControlPlane { local_api_endpoint: local_endpoint(node) }),
+    })
+}
+
+fn api(inv: &Inventory) -> Result<KubeadmApi> {
+    Ok(inv.cluster.version.parse::<KubeVersion>()?.kubeadm_api())
+}
+
+fn yaml(value: &impl Serialize) -> Result<String> {
+    serde_yaml_ng::to_string(value).context(|| "failed to write kubeadm's configuration as YAML".into())
+}
+
+fn local_endpoint(node: &Node) -> LocalApiEndpoint {
+    LocalApiEndpoint { advertise_address: node.address.to_string(), bind_port: API_PORT }
+}
+
+fn registration(inv: &Inventory, node: &Node, api: KubeadmApi) -> Result<NodeRegistration> {
+    let version: KubeVersion = inv.cluster.version.parse()?;
+    let mut args = BTreeMap::from([("node-ip".to_owned(), node.address.to_string())]);
+    if version.minor < 24 {
+        // Before 1.24 the kubelet means Docker unless it is told otherwise; from 1.27 the flag is gone.
+        args.insert("container-runtime".into(), "remote".into());
+        args.insert("container-runtime-endpoint".into(), "unix:///run/containerd/containerd.sock".into());
+    }
+    args.extend(inv.kubelet.extra_args.clone());
+    let mut taints = (node.role == Role::Both).then(Vec::new);
+    if node.role == Role::Worker && !node.taints.is_empty() {
+        // Set at registration, so that no pod slips in before the label phase.
+        taints = Some(node.taints.iter().filter_map(|t| taint(t)).collect());
+    }
+    Ok(NodeRegistration {
+        name: node.name.clone(),
+        // kubeadm before 1.24 wants a path, later ones want a URL.
+        cri_socket: if version.minor < 24 {
+            "/run/containerd/containerd.sock".into()
+        } else {
+            "unix:///run/containerd/containerd.sock".into()
+        },
+        taints,
+        kubelet_extra_args: Args::new(api, args),
+    })
+}
+
+fn taint(text: &str) -> Option<Taint> {
+    let (left, effect) = text.rsplit_once(':')?;
+    let (key, value) = left.split_once('=').unwrap_or((left, ""));
+    Some(Taint { key: key.into(), value: value.into(), effect: effect.into() })
+}
+
+fn cluster_configuration(inv: &Inventory, images: &ClusterImages, api: KubeadmApi) -> ClusterConfiguration {
+    let endpoint = inv.api_endpoint();
+    let mut sans: BTreeSet<String> = ["127.0.0.1".into(), "localhost".into(), endpoint.host.clone()].into();
+    for node in inv.control_planes() {
+        sans.insert(node.address.to_string());
+        sans.insert(node.name);
+    }
+    sans.extend(inv.apiserver.cert_sans.iter().cloned());
+    let component = |settings: &inventory::Component, extra: &[(&str, String)]| {
+        let mut args: BTreeMap<String, String> = extra.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+        args.extend(settings.extra_args.clone());
+        Component { cert_sans: Vec::new(), extra_args: Args::new(api, args) }
+    };
+    let mut manager: Vec<(&str, String)> = Vec::new();
+    if inv.cni.plugin == CniPlugin::Bridge {
+        // We allot each node's share ourselves, so that a node keeps it over a rejoin and routes are known before.
+        manager.push(("allocate-node-cidrs", "false".into()));
+    }
+    let join = |nets: &[ipnet::IpNet]| nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    ClusterConfiguration {
+        api_version: api.group_version(),
+        kind: "ClusterConfiguration",
+        cluster_name: inv.cluster.name.clone(),
+        kubernetes_version: format!("v{}", inv.cluster.version.trim_start_matches('v')),
+        control_plane_endpoint: endpoint.authority(),
+        image_repository: images.repository.clone(),
+        networking: Networking {
+            dns_domain: inv.network.domain.clone(),
+            pod_subnet: join(&inv.network.pods),
+            service_subnet: join(&inv.network.services),
+        },
+        api_server: Component { cert_sans: sans.into_iter().collect(), ..component(&inv.apiserver, &[]) },
+        controller_manager: component(&inv.controller_manager, &manager),
+        scheduler: component(&inv.scheduler, &[]),
+        etcd: match inv.etcd.mode {
+            EtcdMode::Stacked => Etcd::Local(LocalEtcd {
+                data_dir: "/var/lib/etcd".into(),
+                image_tag: images.etcd_tag.clone(),
+                extra_args: Args::new(api, inv.etcd.extra_args.clone()),
+            }),
+            EtcdMode::External => Etcd::External(ExternalEtcd {
+                endpoints: inv.etcd.endpoints.clone(),
+                ca_file: inv.etcd.ca_file.clone().unwrap_or_default(),
+                cert_file: inv.etcd.cert_file.clone().unwrap_or_default(),
+                key_file: inv.etcd.key_file.clone().unwrap_or_default(),
+            }),
+        },
+        dns: Dns {
+            kind: (api == KubeadmApi::V1Beta2).then_some("CoreDNS"),
+            image_tag: images.coredns_tag.clone(),
+        },
+        feature_gates: inv.kubeadm.feature_gates.clone(),
+    }
+}
+
+fn kubelet_configuration(inv: &Inventory) -> Value {
+    let driver = match inv.runtime.cgroup_driver {
+        CgroupDriver::Systemd => "systemd",
+        CgroupDriver::Cgroupfs => "cgroupfs",
+    };
+    let mut base = json!({
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "cgroupDriver": driver,
+    });
+    merge(&mut base, inv.kubelet.config.clone().into_iter().collect());
+    base
+}
+
+fn proxy_configuration(inv: &Inventory) -> Value {
+    let pods = inv.network.pods.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let mut base = json!({
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "clusterCIDR": pods,
+    });
+    merge(&mut base, inv.kube_proxy.config.clone().into_iter().collect());
+    base
+}
+
+/// Merges `over` into `base`: objects key by key, anything else replaced.
+pub(crate) fn merge(base: &mut Value, over: Map<String, Value>) {
+    let Value::Object(map) = base else {
+        *base = Value::Object(over);
+        return;
+    };
+    for (key, value) in over {
+        match (map.get_mut(&key), value) {
+            (Some(inner @ Value::Object(_)), Value::Object(more)) => merge(inner, more),
+            (_, value) => {
+                map.insert(key, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+#!/bin/sh
+# Makes the lab's parts from Debian's packages: the seven Kubernetes binaries from Debian's source package, the rest
+# from binary packages, laid out as the upstream sites lay them out, and OCI images in a directory each.
+# Usage: debian.sh CACHE VERSION   (CACHE is ours alone; VERSION is the stamp, like 1.20.2)
+# Every part is made in a partial place and renamed when whole, so an interrupted run goes on where it was.
+set -eu
+cache=$1 version=$2
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive
+suite=bookworm
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources 2>/dev/null | grep -m1 debian || echo http://deb.debian.org/debian)
+say() { echo "lab: $*" >&2; }
+
+# 1. Kubernetes, from Debian's source package: it is the whole vendored tree.
+src=$cache/kubernetes-src
+if [ ! -e "$src/.ready" ]; then
+    say "fetching Debian's source package kubernetes"
+    rm -rf "$src" && mkdir -p "$src/lists/partial"
+    echo "deb-src [signed-by=$keyring] $mirror $suite main" >"$src/sources.list"
+    apt="apt-get -q -o Dir::Etc::sourcelist=$src/sources.list -o Dir::Etc::sourceparts=- -o Dir::State::lists=$src/lists -o APT::Sandbox::User=root"
+    $apt update >&2
+    (cd "$src" && $apt source --download-only kubernetes >&2 && dpkg-source --no-check -x kubernetes_*.dsc tree >&2)
+    # The vendored reflect2 panics under Go 1.18 and newer; Debian's package of it does not.
+    rm -rf "$src/tree/vendor/github.com/modern-go/reflect2"
+    cp -r /usr/share/gocode/src/github.com/modern-go/reflect2 "$src/tree/vendor/github.com/modern-go/reflect2"
+    touch "$src/.ready"
+fi
+bins=$cache/kubernetes-$version
+if [ ! -e "$bins/.ready" ]; then
+    say "building Kubernetes $version (about 5 minutes on 2 cores)"
+    minor=${version#*.} && minor=${minor%%.*}
+    what="cmd/kubeadm cmd/kubelet cmd/kubectl cmd/kube-apiserver cmd/kube-controller-manager cmd/kube-scheduler cmd/kube-proxy"
+    (cd "$src/tree" && env GO111MODULE=off FORCE_HOST_GO=y CGO_ENABLED=0 GOFLAGS=-trimpath GOCACHE="$cache/go-build" \
+        KUBE_GIT_VERSION="v$version" KUBE_GIT_COMMIT=unknown KUBE_GIT_TREE_STATE=clean KUBE_GIT_MAJOR=1 \
+        KUBE_GIT_MINOR="$minor" make WHAT="$what" >&2)
+    rm -rf "$bins.partial" && mkdir -p "$bins.partial"
+    for b in $what; do
+        strip -o "$bins.partial/${b#cmd/}" "$src/tree/_output/bin/${b#cmd/}" 2>/dev/null ||
+            cp "$src/tree/_output/local/go/bin/${b#cmd/}" "$bins.partial/"
+    done
+    touch "$bins.partial/.ready"
+    rm -rf "$bins" && mv "$bins.partial" "$bins"
+fi
+
+# 2. Everything else, from Debian's binary packages in one root file system.
+parts=$cache/parts
+if [ ! -e "$parts/.ready" ]; then
+    say "installing containerd, runc, CNI plugins, etcd, haproxy, busybox into a root file system"
+    rm -rf "$parts"
+    mmdebstrap --variant=minbase --skip=check/empty \
+        --include=containerd,runc,containernetworking-plugins,etcd-server,etcd-client,haproxy,busybox-static,iptables,conntrack,ipset,kmod \
+        "$suite" "$parts" "$mirror" >&2
+    touch "$parts/.ready"
+fi
+upstream_version() { chroot "$parts" dpkg-query -W -f '${Version}' "$1" | sed 's/^[0-9]*://; s/[~+-].*//'; }
+containerd_v=$(upstream_version containerd) runc_v=$(upstream_version runc)
+cni_v=$(upstream_version containernetworking-plugins) etcd_v=$(upstream_version etcd-server)
+
+# 3. The upstream sites' trees, with their checksum files in the form each publishes.
+www=$cache/www-$version
+if [ ! -e "$www/.ready" ]; then
+    say "laying out the upstream tree"
+    rm -rf "$www.partial" && mkdir -p "$www.partial" && cd "$www.partial"
+    pack() { # OUT DIR: a reproducible tar of everything in DIR
+        tar --force-local --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$2" -cf - . | gzip -n -1 >"$1"
+    }
+    sum() { sha256sum "$1" | cut -d' ' -f1; }
+    d=k8s/release/v$version/bin/linux/amd64 && mkdir -p "$d"
+    for b in kubeadm kubelet kubectl; do cp "$bins/$b" "$d/$b" && sum "$d/$b" | tr -d '\n' >"$d/$b.sha256"; done
+    d=containerd/v$containerd_v f=containerd-$containerd_v-linux-amd64.tar.gz && mkdir -p "$d" tmp/bin
+    cp "$parts"/usr/bin/containerd "$parts"/usr/bin/containerd-shim* "$parts"/usr/bin/ctr tmp/bin/
+    pack "$d/$f" tmp && (cd "$d" && sha256sum "$f" >"$f.sha256sum") && rm -rf tmp
+    d=runc/v$runc_v && mkdir -p "$d" && cp "$parts/usr/sbin/runc" "$d/runc.amd64" &&
+        (cd "$d" && sha256sum runc.amd64 >runc.sha256sum && echo "$(printf %064d 0)  runc.arm64" >>runc.sha256sum)
+    d=cni/v$cni_v f=cni-plugins-linux-amd64-v$cni_v.tgz && mkdir -p "$d" tmp
+    cp "$parts"/usr/lib/cni/* tmp/ && pack "$d/$f" tmp && (cd "$d" && sha256sum "$f" >"$f.sha256") && rm -rf tmp
+    d=etcd/v$etcd_v f=etcd-v$etcd_v-linux-amd64 && mkdir -p "$d" "tmp/$f"
+    cp "$parts"/usr/bin/etcd "$parts"/usr/bin/etcdctl "tmp/$f/" && pack "$d/$f.tar.gz" tmp &&
+        (cd "$d" && sha256sum "$f.tar.gz" >SHA256SUMS) && rm -rf tmp
+    touch .ready && cd / && rm -rf "$www" && mv "$www.partial" "$www"
+fi
+
+# 4. Images: a root file system as a tar and the entry point beside it; the lab's registry is filled from them.
+images=$cache/images-$version
+if [ ! -e "$images/.ready" ]; then
+    say "assembling images"
+    rm -rf "$images.partial" && mkdir -p "$images.partial" && cd "$images.partial"
+    # image NAME ENTRYPOINT: packs ./root
+    image() {
+        mkdir -p root/tmp root/etc && chmod 1777 root/tmp
+        [ -e root/etc/passwd ] || printf 'root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n' >root/etc/passwd
+        mkdir -p "$(dirname "$1")"
+        tar --force-local --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C root -cf "$1.tar" .
+        printf %s "$2" >"$1.entrypoint" && rm -rf root
+    }
+    # with_libs FILE...: copies files and the shared libraries they need out of the root file system
+    with_libs() {
+        for f in "$@"; do
+            mkdir -p "root$(dirname "$f")" && cp -L "$parts$f" "root$f"
+            for l in $(chroot "$parts" ldd "$f" 2>/dev/null | grep -o '/[^ ]*'); do
+                mkdir -p "root$(dirname "$l")" && cp -L "$parts$l" "root$l"
+            done
+        done
+    }
+    for b in kube-apiserver kube-controller-manager kube-scheduler; do
+        mkdir -p root/usr/local/bin && cp "$bins/$b" root/usr/local/bin/ && image "$b:v$version" "[\"/usr/local/bin/$b\"]"
+    done
+    mkdir -p root/usr/local/bin && cp "$bins/kube-proxy" root/usr/local/bin/
+    with_libs /usr/sbin/xtables-nft-multi /usr/sbin/conntrack /usr/sbin/ipset /bin/kmod
+    for x in "$parts"/usr/lib/x86_64-linux-gnu/xtables/*.so; do with_libs "${x#"$parts"}"; done
+    for t in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
+        ln -s xtables-nft-multi "root/usr/sbin/$t"
+    done
+    cp -L "$parts/etc/protocols" "$parts/etc/services" root/etc/ 2>/dev/null || mkdir -p root/etc
+    image "kube-proxy:v$version" '["/usr/local/bin/kube-proxy"]'
+    with_libs /usr/bin/etcd /usr/bin/etcdctl && mkdir -p root/usr/local/bin &&
+        mv root/usr/bin/etcd root/usr/bin/etcdctl root/usr/local/bin/ && image "etcd:$etcd_v-0" '["/usr/local/bin/etcd"]'
+    cat >pause.c <<'C'
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static void end(int s) { (void)s; _exit(0); }
+static void reap(int s) { (void)s; while (waitpid(-1, 0, WNOHANG) > 0) {} }
+int main(void) { signal(SIGINT, end); signal(SIGTERM, end); signal(SIGCHLD, reap); for (;;) pause(); }
+C
+    mkdir -p root && gcc -Os -static -s -o root/pause pause.c && rm pause.c && image pause:3.2 '["/pause"]'
+    with_libs /usr/sbin/haproxy && mkdir -p root/usr/local/sbin && mv root/usr/sbin/haproxy root/usr/local/sbin/ &&
+        image library/haproxy:2.6 '["/usr/local/sbin/haproxy","-f","/usr/local/etc/haproxy/haproxy.cfg"]'
+    mkdir -p root/bin && cp "$parts/bin/busybox" root/bin/ && for a in sh ls cat wget httpd sleep; do ln -s busybox "root/bin/$a"; done
+    image library/busybox:1.36 '["/bin/sh"]'
+    touch .ready && cd / && rm -rf "$images" && mv "$images.partial" "$images"
+fi
+
+# 5. What the inventory has to know.
+cat <<EOF
+kubernetes=$version
+containerd=$containerd_v
+runc=$runc_v
+cni_plugins=$cni_v
+etcd=$etcd_v
+etcd_image_tag=$etcd_v-0
+www=$www
+images=$images
+EOF

@@ -1,0 +1,119 @@
+//! From wanted actions and the hosts' answers to the steps of a plan. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::desired::{Desired, When};
+use super::model::{Action, Step, StepId};
+use super::textdiff::file_diff;
+use crate::host::{Answer, Probe};
+use crate::resource::{probes, satisfied};
+
+/// Answers by host and question.
+pub type Observations = BTreeMap<String, BTreeMap<Probe, Answer>>;
+
+/// The questions to ask each host before [`assemble`] can judge. Each question stands once per host.
+#[must_use]
+pub fn questions(desired: &[Desired]) -> BTreeMap<String, Vec<Probe>> {
+    let mut all: BTreeMap<String, BTreeSet<Probe>> = BTreeMap::new();
+    for wanted in desired {
+        all.entry(wanted.host.clone()).or_default().extend(probes(&wanted.action));
+    }
+    all.into_iter().map(|(host, set)| (host, set.into_iter().collect())).collect()
+}
+
+fn answers(wanted: &Desired, seen: &Observations) -> Vec<Answer> {
+    let host = seen.get(&wanted.host);
+    probes(&wanted.action)
+        .iter()
+        .map(|p| host.and_then(|h| h.get(p)).cloned().unwrap_or(Answer::Absent))
+        .collect()
+}
+
+/// Decides which wanted actions become steps, and ties the steps together: a step that needed one that falls away
+/// needs what that one needed.
+#[must_use]
+pub fn assemble(desired: &[Desired], seen: &Observations) -> Vec<Step> {
+    let drifted: BTreeSet<&str> = desired
+        .iter()
+        .filter(|d| !satisfied(&d.action, &answers(d, seen)))
+        .map(|d| d.id.as_str())
+        .collect();
+    let mut chosen: BTreeSet<&str> = BTreeSet::new();
+    // The conditions refer to one another in both directions, so choose until nothing is added.
+    loop {
+        let before = chosen.len();
+        for wanted in desired {
+            let drift = drifted.contains(wanted.id.as_str());
+            let with = |ids: &[StepId]| ids.iter().any(|id| chosen.contains(id.as_str()));
+            let take = match &wanted.when {
+                When::Drift => drift,
+                When::DriftOrWith(ids) => drift || with(ids),
+                When::OnlyWith(ids) => drift && with(ids),
+                When::AlwaysWith(ids) => with(ids),
+            };
+            if take {
+                chosen.insert(&wanted.id);
+            }
+        }
+        if chosen.len() == before {
+            break;
+        }
+    }
+    let by_id: BTreeMap<&str, &Desired> = desired.iter().map(|d| (d.id.as_str(), d)).collect();
+    desired
+        .iter()
+        .filter(|d| chosen.contains(d.id.as_str()))
+        .map(|d| Step {
+            id: d.id.clone(),
+            phase: d.phase,
+            host: d.host.clone(),
+            reason: d.reason.clone(),
+            diff: diff_of(&d.action, &answers(d, seen)),
+            disruption: d.disruption,
+            needs: needs(d, &by_id, &chosen),
+            action: d.action.clone(),
+        })
+        .collect()
+}
+
+fn needs(wanted: &Desired, by_id: &BTreeMap<&str, &Desired>, chosen: &BTreeSet<&str>) -> Vec<StepId> {
+    let mut found: BTreeSet<&str> = BTreeSet::new();
+    let mut visited: BTreeSet<&str> = BTreeSet::new();
+    let mut open: Vec<&str> = wanted.after.iter().map(String::as_str).collect();
+    while let Some(id) = open.pop() {
+        if !visited.insert(id) {
+            continue;
+        }
+        if chosen.contains(id) {
+            found.insert(id);
+        } else if let Some(gone) = by_id.get(id) {
+            open.extend(gone.after.iter().map(String::as_str));
+        }
+    }
+    found.into_iter().map(str::to_owned).collect()
+}
+
+fn diff_of(action: &Action, answers: &[Answer]) -> Option<String> {
+    let content = |a: &Answer| match a {
+        Answer::File(f) => f.content.as_ref().map(|c| String::from_utf8_lossy(c).into_owned()),
+        _ => None,
+    };
+    match action {
+        Action::WriteFile { path, content: new, mode } => {
+            let old = answers.first();
+            let mut diff = file_diff(path, old.and_then(content).as_deref(), new);
+            if let Some(Answer::File(f)) = old
+                && (f.mode, f.uid, f.gid) != (*mode, 0, 0)
+            {
+                use std::fmt::Write as _;
+                let _ = writeln!(diff, "mode {:04o} {}:{} -> {mode:04o} 0:0", f.mode, f.uid, f.gid);
+            }
+            Some(diff)
+        }
+        Action::WriteBlock { path, marker, lines } => {
+            let old = answers.first().and_then(content).unwrap_or_default();
+            Some(file_diff(path, Some(&old), &crate::resource::with_block(&old, marker, lines)))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,104 @@
+//! What is done and tested through a control plane once hosts are in: labels, readiness, the pod network. Pure.
+
+use std::collections::BTreeMap;
+
+use super::desired::{Desired, HostSteps, When};
+use super::model::{Action, PhaseId, StepId};
+use super::planner::{Input, Joined};
+use crate::inventory::{CniPlugin, EtcdMode, Role};
+
+const CONTROL_PLANE_TAINTS: [&str; 2] =
+    ["node-role.kubernetes.io/control-plane:NoSchedule", "node-role.kubernetes.io/master:NoSchedule"];
+
+pub(super) fn cluster_steps(
+    input: &Input<'_>,
+    voice: &str,
+    joined: &BTreeMap<&str, Joined>,
+    lasts: &[StepId],
+    host_ids: &BTreeMap<&str, Vec<StepId>>,
+) -> Vec<Desired> {
+    let inv = input.inv;
+    let timeout_s = inv.verify.timeout_s;
+    let mut steps = HostSteps::new(voice);
+    let with_join = |name: &str| When::DriftOrWith(joined.get(name).map(|j| j.step.clone()).into_iter().collect());
+    for node in inv.nodes() {
+        let remove_taints: Vec<String> = if node.role == Role::Both {
+            CONTROL_PLANE_TAINTS.iter().map(|t| (*t).to_owned()).filter(|t| !node.taints.contains(t)).collect()
+        } else {
+            Vec::new()
+        };
+        if node.labels.is_empty() && node.taints.is_empty() && remove_taints.is_empty() {
+            continue;
+        }
+        steps.add(
+            PhaseId::Label,
+            &node.name,
+            Action::NodeMeta {
+                node: node.name.clone(),
+                labels: node.labels.clone(),
+                taints: node.taints.clone(),
+                remove_taints,
+            },
+            format!("labels and taints of {}", node.name),
+        );
+        steps.when(with_join(&node.name));
+        steps.after(lasts.iter().cloned());
+    }
+    // With no CNI of ours nodes stay NotReady until the user brings one: there is nothing to wait for.
+    let pods_run = inv.cni.plugin != CniPlugin::None;
+    let mut add = |what: String, action: Action, why: String, when: When| {
+        steps.add(PhaseId::Verify, &what, action, why);
+        steps.when(when);
+        steps.after(lasts.iter().cloned());
+    };
+    for node in inv.nodes().into_iter().filter(|_| pods_run) {
+        let own = host_ids.get(node.name.as_str()).cloned().unwrap_or_default();
+        add(
+            format!("ready-{}", node.name),
+            Action::WaitNodeReady { node: node.name.clone(), timeout_s },
+            format!("{} must be Ready", node.name),
+            When::DriftOrWith(disturbing(&own)),
+        );
+    }
+    for node in inv.control_planes() {
+        add(
+            format!("control-plane-{}", node.name),
+            Action::WaitControlPlane { node: node.name.clone(), address: node.address.to_string(), timeout_s },
+            format!("the control plane on {} must be healthy", node.name),
+            with_join(&node.name),
+        );
+    }
+    if inv.etcd.mode == EtcdMode::Stacked {
+        let members = inv.control_planes().into_iter().map(|n| n.name).collect();
+        add(
+            "etcd".into(),
+            Action::WaitEtcdMembers { members, timeout_s },
+            "etcd's members must be the control planes".into(),
+            When::DriftOrWith(joined.values().map(|j| j.step.clone()).collect()),
+        );
+    }
+    if pods_run {
+        let network: Vec<StepId> = host_ids
+            .values()
+            .flatten()
+            .filter(|id| id.starts_with("cni/") || id.ends_with("/kubeadm"))
+            .cloned()
+            .collect();
+        add(
+            "pod-network".into(),
+            Action::TestPodNetwork {
+                image: inv.verify.image.clone(),
+                nodes: inv.hosts.iter().map(|h| h.name.clone()).collect(),
+                timeout_s,
+            },
+            "a pod on every node must answer every other".into(),
+            When::DriftOrWith(network),
+        );
+    }
+    steps.into_steps()
+}
+
+/// Of a host's steps, those after which its node has to be looked at again.
+fn disturbing(ids: &[StepId]) -> Vec<StepId> {
+    ids.iter().filter(|id| id.ends_with("-service") || id.ends_with("/kubeadm")).cloned().collect()
+}

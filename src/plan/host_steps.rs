@@ -1,0 +1,289 @@
+//! What a host needs before it can join: prepared, parts distributed, runtime, CNI, images. Pure.
+
+use std::collections::BTreeMap;
+
+use super::desired::{HostSteps, When};
+use super::model::{Action, PhaseId, StepId, UnpackMember};
+use super::planner::{CLAIM_FILE, Input};
+use crate::bundle::{Artifact, ArtifactKind, Digest};
+use crate::error::{Error, Result};
+use crate::facts::CNI_CONF;
+use crate::inventory::{Arch, CniPlugin, EndpointMode, Inventory, Node};
+use crate::resource::{Membership, ModuleState, template};
+
+const UNITS: &str = "/etc/systemd/system";
+/// The unit that keeps the routes to the other nodes' pods.
+pub const ROUTES_UNIT: &str = "provision-pod-routes.service";
+
+/// The sysctls of a node, as key and value.
+fn sysctls(inv: &Inventory, bridge_nf: bool) -> Vec<(&'static str, &'static str)> {
+    let mut all = vec![("net.ipv4.ip_forward", "1")];
+    if inv.network.pods.iter().any(|n| matches!(n, ipnet::IpNet::V6(_))) {
+        all.push(("net.ipv6.conf.all.forwarding", "1"));
+    }
+    if bridge_nf {
+        all.push(("net.bridge.bridge-nf-call-iptables", "1"));
+        all.push(("net.bridge.bridge-nf-call-ip6tables", "1"));
+    }
+    all
+}
+
+fn file(path: impl Into<String>, content: String) -> Action {
+    Action::WriteFile { path: path.into(), content, mode: 0o644 }
+}
+
+/// Everything up to the runtime.
+pub(super) fn before_join(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> Result<()> {
+    let inv = input.inv;
+    let facts = input.facts.hosts.get(&node.name).cloned().unwrap_or_default();
+    let arch = facts
+        .arch()
+        .ok_or_else(|| Error::failed(format!("unknown machine `{}`", facts.machine)).on(&node.name))?;
+    let mut prepare = |what: &str, action: Action, why: &str| steps.add(PhaseId::Prepare, what, action, why);
+    prepare("claim", file(CLAIM_FILE, format!("{}\n", inv.cluster.name)), "says which cluster the host belongs to");
+    let modules: Vec<&str> = facts
+        .modules
+        .keys()
+        .map(String::as_str)
+        .filter(|m| facts.module(m) != ModuleState::Missing)
+        .collect();
+    prepare(
+        "modules-file",
+        file("/etc/modules-load.d/provision.conf", template::modules_conf(&modules)?),
+        "kernel modules are loaded at boot",
+    );
+    for module in &modules {
+        prepare(
+            &format!("module-{module}"),
+            Action::LoadModule { module: (*module).to_owned() },
+            "containerd and kube-proxy need it",
+        );
+    }
+    let bridge_nf = facts.bridge_nf || facts.module("br_netfilter") == ModuleState::Loadable;
+    let sysctls = sysctls(inv, bridge_nf);
+    prepare(
+        "sysctl-file",
+        file("/etc/sysctl.d/90-provision.conf", template::sysctl_conf(&sysctls)?),
+        "kernel settings are kept over reboots",
+    );
+    for (key, value) in sysctls {
+        prepare(
+            &format!("sysctl-{key}"),
+            Action::SetSysctl { key: key.into(), value: value.into() },
+            "pods need forwarding",
+        );
+    }
+    if inv.kubelet.config.get("failSwapOn") != Some(&serde_json::Value::Bool(false)) {
+        prepare("swap", Action::SwapOff, "the kubelet refuses to start with swap on");
+    }
+    let installs = installs(input, node, arch)?;
+    let images = input.parts.images(arch, node.role.is_control_plane());
+    distribute(steps, &node.name, &installs, &images);
+    for (artifact, action) in installs {
+        steps.add(PhaseId::Runtime, &artifact.name, action, format!("{} {}", artifact.name, artifact.version));
+    }
+    runtime(input, node, arch, steps)
+}
+
+/// Blobs go to a host only for something on it that is not as it should be.
+fn distribute(steps: &mut HostSteps<'_>, host: &str, installs: &[(&Artifact, Action)], images: &[&Artifact]) {
+    let mut wanted: BTreeMap<Digest, (u64, String, Vec<StepId>)> = BTreeMap::new();
+    for (artifact, _) in installs {
+        let id = format!("{}/{host}/{}", PhaseId::Runtime.as_str(), artifact.name);
+        let title = format!("{} {}", artifact.name, artifact.version);
+        wanted.entry(artifact.digest.clone()).or_insert((artifact.size, title, Vec::new())).2.push(id);
+    }
+    for image in images {
+        let id = format!("{}/{host}/{}", PhaseId::Images.as_str(), image.name);
+        for blob in &image.blobs {
+            wanted.entry(blob.digest.clone()).or_insert((blob.size, image.name.clone(), Vec::new())).2.push(id.clone());
+        }
+    }
+    for (digest, (size, artifact, consumers)) in wanted {
+        steps.add(
+            PhaseId::Distribute,
+            digest.short(),
+            Action::PutBlob { digest: digest.clone(), size, artifact: artifact.clone() },
+            format!("the node lacks a part of {artifact}"),
+        );
+        steps.when(When::OnlyWith(consumers));
+    }
+}
+
+fn installs<'a>(input: &Input<'a>, node: &Node, arch: Arch) -> Result<Vec<(&'a Artifact, Action)>> {
+    let mut all = Vec::new();
+    for (name, path) in [
+        ("runc", "/usr/local/sbin/runc"),
+        ("kubeadm", "/usr/local/bin/kubeadm"),
+        ("kubelet", "/usr/local/bin/kubelet"),
+        ("kubectl", "/usr/local/bin/kubectl"),
+    ] {
+        let artifact = input.parts.get(ArtifactKind::Binary, name, arch)?;
+        all.push((artifact, Action::InstallBlob { digest: artifact.digest.clone(), path: path.into(), mode: 0o755 }));
+    }
+    let mut unpack = |artifact: &'a Artifact, dir: &str, only: Option<&str>| {
+        let members: Vec<UnpackMember> = artifact
+            .members
+            .iter()
+            .filter_map(|m| {
+                let name = m.path.rsplit('/').next().unwrap_or(&m.path);
+                // Release archives hold a licence and a readme beside the executables.
+                let wanted = only.map_or(m.mode & 0o111 != 0, |o| o == name);
+                wanted.then(|| UnpackMember {
+                    member: m.path.clone(),
+                    path: format!("{dir}/{name}"),
+                    digest: m.digest.clone(),
+                    mode: 0o755,
+                })
+            })
+            .collect();
+        all.push((artifact, Action::UnpackBlob { digest: artifact.digest.clone(), members }));
+    };
+    unpack(input.parts.get(ArtifactKind::Archive, "containerd", arch)?, "/usr/local/bin", None);
+    unpack(input.parts.get(ArtifactKind::Archive, "cni-plugins", arch)?, "/opt/cni/bin", None);
+    if node.role.is_control_plane() {
+        unpack(input.parts.get(ArtifactKind::Archive, "etcd", arch)?, "/usr/local/bin", Some("etcdctl"));
+    }
+    if let Some(crictl) = input.parts.find(ArtifactKind::Archive, "crictl", arch) {
+        unpack(crictl, "/usr/local/bin", Some("crictl"));
+    }
+    Ok(all)
+}
+
+fn runtime(input: &Input<'_>, node: &Node, arch: Arch, steps: &mut HostSteps<'_>) -> Result<()> {
+    let inv = input.inv;
+    let containerd = input.parts.get(ArtifactKind::Archive, "containerd", arch)?;
+    let mut add = |what: &str, action: Action, why: &str| steps.add(PhaseId::Runtime, what, action, why);
+    add(
+        "containerd-config",
+        file("/etc/containerd/config.toml", template::containerd_config(inv, &containerd.version, &input.images.pause)?),
+        "containerd's settings",
+    );
+    for (registry, mirrors) in &inv.runtime.mirrors {
+        let path = format!("/etc/containerd/certs.d/{registry}/hosts.toml");
+        add(&format!("mirror-{registry}"), file(path, template::hosts_toml(registry, mirrors)?), "registry mirrors");
+    }
+    let containerd_unit = format!("{UNITS}/containerd.service");
+    add("containerd-unit", file(&containerd_unit, template::containerd_unit()?), "containerd's unit");
+    add(
+        "containerd-service",
+        Action::Unit {
+            name: "containerd.service".into(),
+            enabled: true,
+            active: Some(true),
+            started_after: vec![
+                "/etc/containerd/config.toml".into(),
+                containerd_unit,
+                "/usr/local/bin/containerd".into(),
+            ],
+        },
+        "containerd runs with what is installed",
+    );
+    let (unit, dropin) = (format!("{UNITS}/kubelet.service"), format!("{UNITS}/kubelet.service.d/10-kubeadm.conf"));
+    add("kubelet-unit", file(&unit, template::kubelet_unit()?), "the kubelet's unit");
+    add("kubelet-dropin", file(&dropin, template::kubelet_dropin()?), "the kubelet takes its flags from kubeadm");
+    balancer(input, node, &mut add)?;
+    // Before it joins, kubeadm starts the kubelet; from then on it is ours to keep running.
+    let member = input.facts.membership(inv, node) == Membership::Member;
+    add(
+        "kubelet-service",
+        Action::Unit {
+            name: "kubelet.service".into(),
+            enabled: true,
+            active: member.then_some(true),
+            started_after: vec!["/usr/local/bin/kubelet".into(), unit, dropin],
+        },
+        if member { "the kubelet runs with what is installed" } else { "the kubelet starts at boot" },
+    );
+    Ok(())
+}
+
+fn balancer(
+    input: &Input<'_>,
+    node: &Node,
+    add: &mut impl FnMut(&str, Action, &str) -> StepId,
+) -> Result<()> {
+    const MANIFESTS: &str = "/etc/kubernetes/manifests";
+    let inv = input.inv;
+    let secret = |path: String, content: String| Action::WriteFile { path, content, mode: 0o600 };
+    let control_plane = node.role.is_control_plane();
+    let image = |name: &str| -> Result<String> {
+        inv.endpoint.image.clone().map_or_else(|| input.parts.image_named(name).map(str::to_owned), Ok)
+    };
+    match inv.endpoint.mode {
+        EndpointMode::Haproxy => {
+            add("haproxy-config", file("/etc/provision/haproxy.cfg", template::haproxy_cfg(inv, node)?), "the balancer's backends");
+            let pod = template::haproxy_pod(inv, node, &image("haproxy")?)?;
+            add("haproxy-pod", secret(format!("{MANIFESTS}/haproxy.yaml"), pod), "the balancer on the host itself");
+        }
+        EndpointMode::KeepalivedHaproxy if control_plane => {
+            add("haproxy-config", file("/etc/provision/haproxy.cfg", template::haproxy_cfg(inv, node)?), "the balancer's backends");
+            let pod = template::haproxy_pod(inv, node, &image("haproxy")?)?;
+            add("haproxy-pod", secret(format!("{MANIFESTS}/haproxy.yaml"), pod), "the balancer behind the virtual address");
+            add("keepalived-config", secret("/etc/provision/keepalived.conf".into(), template::keepalived_conf(inv, node)?), "who holds the virtual address");
+            let keepalived = inv.endpoint.keepalived_image.clone().map_or_else(|| input.parts.image_named("keepalived").map(str::to_owned), Ok)?;
+            let pod = template::keepalived_pod(inv, node, &keepalived)?;
+            add("keepalived-pod", secret(format!("{MANIFESTS}/keepalived.yaml"), pod), "holds the virtual address");
+        }
+        EndpointMode::KubeVip if control_plane => {
+            // Only while the first control plane inits does kube-vip need more rights than admin.conf gives.
+            let init = input.facts.voice.is_none()
+                && inv.control_planes().first().is_some_and(|first| first.name == node.name);
+            let pod = template::kube_vip_pod(inv, node, &image("kube-vip")?, init)?;
+            add("kube-vip-pod", secret(format!("{MANIFESTS}/kube-vip.yaml"), pod), "holds the virtual address");
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The bridge plugin's configuration and the routes to the other nodes' pods.
+pub(super) fn cni(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> Result<()> {
+    if input.inv.cni.plugin != CniPlugin::Bridge {
+        return Ok(());
+    }
+    let own = input.pod_cidrs.get(&node.name).cloned().unwrap_or_default();
+    let conflist = template::cni_conflist(input.inv, &own)?;
+    steps.add(PhaseId::Cni, "conflist", file(CNI_CONF, conflist), "the node's share of the pod network");
+    let routes: Vec<(ipnet::IpNet, std::net::IpAddr)> = input
+        .inv
+        .hosts
+        .iter()
+        .filter(|h| h.name != node.name)
+        .flat_map(|h| input.pod_cidrs.get(&h.name).into_iter().flatten().map(|c| (*c, h.address)))
+        // A route needs a next hop of its own family.
+        .filter(|(c, via)| matches!(c, ipnet::IpNet::V4(_)) == via.is_ipv4())
+        .collect();
+    let path = format!("{UNITS}/{ROUTES_UNIT}");
+    steps.add(PhaseId::Cni, "routes-unit", file(&path, template::routes_unit(&routes)?), "the way to the other nodes' pods");
+    steps.add(
+        PhaseId::Cni,
+        "routes",
+        Action::Unit { name: ROUTES_UNIT.into(), enabled: true, active: Some(true), started_after: vec![path] },
+        "the routes are set now and at boot",
+    );
+    Ok(())
+}
+
+/// The images a host runs.
+pub(super) fn images(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> Result<()> {
+    let arch = input.facts.hosts.get(&node.name).and_then(crate::facts::HostFacts::arch).unwrap_or(Arch::Amd64);
+    for image in input.parts.images(arch, node.role.is_control_plane()) {
+        let manifest = image.blobs.iter().find(|b| b.digest == image.digest).ok_or_else(|| {
+            Error::invalid(format!("the bundle lists no manifest blob for image {}", image.name))
+        })?;
+        steps.add(
+            PhaseId::Images,
+            &image.name,
+            Action::ImportImage {
+                name: image.name.clone(),
+                manifest: image.digest.clone(),
+                manifest_size: manifest.size,
+                media_type: manifest.media_type.clone(),
+                blobs: image.blobs.iter().filter(|b| b.digest != image.digest).map(|b| b.digest.clone()).collect(),
+            },
+            format!("pinned by {}", image.digest.short()),
+        );
+    }
+    Ok(())
+}

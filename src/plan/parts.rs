@@ -1,0 +1,74 @@
+//! What the planner takes from a bundle. Pure.
+
+use crate::bundle::{Artifact, ArtifactKind, BundleManifest};
+use crate::error::{Error, Result};
+use crate::inventory::{Arch, Inventory};
+use crate::kubeadm::ClusterImages;
+
+/// A bundle, asked by name.
+pub(super) struct Parts<'a> {
+    inv: &'a Inventory,
+    bundle: &'a BundleManifest,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn new(inv: &'a Inventory, bundle: &'a BundleManifest) -> Self {
+        Self { inv, bundle }
+    }
+
+    /// The artifact, or an error that names what is missing.
+    pub(super) fn get(&self, kind: ArtifactKind, name: &str, arch: Arch) -> Result<&'a Artifact> {
+        self.bundle.find(kind, name, arch).ok_or_else(|| {
+            Error::invalid(format!("the bundle has no {name} for {}", arch.as_str()))
+                .hint("`provision bundle lock` and `provision bundle build` with this inventory make one that has")
+        })
+    }
+
+    /// The artifact if it is inside.
+    pub(super) fn find(&self, kind: ArtifactKind, name: &str, arch: Arch) -> Option<&'a Artifact> {
+        self.bundle.find(kind, name, arch)
+    }
+
+    /// All images for this architecture that a host in this role runs.
+    pub(super) fn images(&self, arch: Arch, control_plane: bool) -> Vec<&'a Artifact> {
+        const CONTROL_PLANE_ONLY: [&str; 6] =
+            ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "kube-vip", "keepalived"];
+        self.bundle
+            .artifacts
+            .iter()
+            .filter(|a| a.kind == ArtifactKind::Image && a.arch == arch)
+            .filter(|a| control_plane || !CONTROL_PLANE_ONLY.contains(&base_name(&a.name)))
+            .collect()
+    }
+
+    /// The full name of the image whose repository ends in `/name`.
+    pub(super) fn image_named(&self, name: &str) -> Result<&'a str> {
+        self.bundle
+            .artifacts
+            .iter()
+            .find(|a| a.kind == ArtifactKind::Image && base_name(&a.name) == name)
+            .map(|a| a.name.as_str())
+            .ok_or_else(|| Error::invalid(format!("the bundle has no image named {name}")))
+    }
+
+    /// What kubeadm's configuration says of images.
+    pub(super) fn cluster_images(&self) -> Result<ClusterImages> {
+        let apiserver = self.image_named("kube-apiserver")?;
+        let repository = apiserver.rsplit_once('/').map_or("registry.k8s.io", |(r, _)| r).to_owned();
+        let tag = |name: &str| {
+            self.image_named(name).ok().and_then(|i| i.rsplit_once(':')).map(|(_, tag)| tag.to_owned())
+        };
+        Ok(ClusterImages {
+            repository,
+            etcd_tag: self.inv.etcd.image_tag.clone().or_else(|| tag("etcd")),
+            coredns_tag: self.inv.kubeadm.coredns_tag.clone().or_else(|| tag("coredns")),
+            pause: self.image_named("pause")?.to_owned(),
+        })
+    }
+}
+
+/// `kube-proxy` of `registry.k8s.io/kube-proxy:v1.36.2`.
+fn base_name(image: &str) -> &str {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split([':', '@']).next().unwrap_or(last)
+}

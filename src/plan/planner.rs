@@ -1,0 +1,226 @@
+//! Inventory, bundle and facts become the list of all that each host may need. Pure.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+use super::cluster_steps::cluster_steps;
+use super::desired::{Desired, HostSteps, When};
+use super::host_steps::{before_join, cni};
+use super::model::{Action, PhaseId, StepId};
+use super::parts::Parts;
+use super::pod_cidr::allot;
+use crate::bundle::BundleManifest;
+use crate::error::{Error, Result};
+use crate::facts::Facts;
+use crate::inventory::{EndpointMode, EtcdMode, Inventory, Node};
+use crate::kubeadm::{ClusterImages, init_documents, join_document};
+use crate::resource::Membership;
+
+/// The marker of our block in /etc/hosts.
+pub const HOSTS_MARKER: &str = "provision api endpoint";
+/// Says which cluster claimed a host, from before the first change to its reset.
+pub const CLAIM_FILE: &str = "/etc/provision/cluster";
+/// Says that a host was once seen as a whole member: from then on nothing resets it but `provision reset`.
+pub const JOINED_FILE: &str = "/etc/provision/joined";
+
+/// All that the planning of one host reads.
+pub(super) struct Input<'a> {
+    pub inv: &'a Inventory,
+    pub facts: &'a Facts,
+    pub parts: Parts<'a>,
+    pub images: ClusterImages,
+    pub pod_cidrs: BTreeMap<String, Vec<IpNet>>,
+}
+
+/// Everything that the hosts of the inventory may need, in an order in which each stands after what it needs.
+///
+/// Errors: the bundle lacks something (`Invalid`), or the cluster runs another Kubernetes version than the inventory
+/// asks for (`Refused`).
+pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Result<Vec<Desired>> {
+    refuse_version_change(inv, facts)?;
+    let parts = Parts::new(inv, bundle);
+    let input = Input { inv, facts, images: parts.cluster_images()?, pod_cidrs: allot(inv, facts)?, parts };
+    let nodes = inv.nodes();
+    let mut hosts: Vec<HostSteps<'_>> = Vec::new();
+    for node in &nodes {
+        let mut steps = HostSteps::new(&node.name);
+        before_join(&input, node, &mut steps)?;
+        cni(&input, node, &mut steps)?;
+        super::host_steps::images(&input, node, &mut steps)?;
+        hosts.push(steps);
+    }
+    // The barrier: nobody goes on to kubeadm before every host has all its images.
+    let barrier: Vec<StepId> = hosts.iter().filter_map(HostSteps::last_id).collect();
+    let member = |n: &Node| facts.membership(inv, n) == Membership::Member;
+    let control_planes = inv.control_planes();
+    let exists = control_planes.iter().any(member);
+    let Some(first) = control_planes.iter().find(|n| member(n)).or(control_planes.first()) else {
+        return Err(Error::invalid("the inventory has no control plane"));
+    };
+    let mut joined: BTreeMap<&str, Joined> = BTreeMap::new();
+    let mut previous: Vec<StepId> = barrier.clone();
+    // First the one that inits (or already is), then the other control planes one after the other, then workers.
+    let mut order: Vec<&Node> = vec![first];
+    order.extend(control_planes.iter().filter(|n| n.name != first.name));
+    let workers = inv.workers();
+    order.extend(workers.iter());
+    for node in order {
+        let Some(steps) = nodes.iter().position(|n| n.name == node.name).and_then(|at| hosts.get_mut(at)) else {
+            continue;
+        };
+        let sponsors: Vec<String> = std::iter::once(first)
+            .chain(&control_planes)
+            .filter(|n| n.name != node.name && (member(n) || joined.contains_key(n.name.as_str())))
+            .map(|n| n.name.clone())
+            .fold(Vec::new(), |mut all, name| {
+                if !all.contains(&name) {
+                    all.push(name);
+                }
+                all
+            });
+        let init = !exists && node.name == first.name;
+        let made = join(&input, node, steps, init, sponsors, &previous)?;
+        if node.role.is_control_plane() {
+            previous.push(made.marker.clone());
+        }
+        joined.insert(&node.name, made);
+    }
+    let voice = facts.voice.clone().unwrap_or_else(|| first.name.clone());
+    let lasts: Vec<StepId> = hosts.iter().filter_map(HostSteps::last_id).collect();
+    let host_ids: BTreeMap<&str, Vec<StepId>> =
+        nodes.iter().zip(&hosts).map(|(n, h)| (n.name.as_str(), h.ids())).collect();
+    let cluster = cluster_steps(&input, &voice, &joined, &lasts, &host_ids);
+    let mut all: Vec<Desired> = hosts.into_iter().flat_map(HostSteps::into_steps).chain(cluster).collect();
+    // By phase; within a phase the order above: so that every step stands after what it needs.
+    let turn: BTreeMap<String, usize> =
+        std::iter::once(first.name.clone()).chain(nodes.iter().map(|n| n.name.clone())).enumerate().fold(
+            BTreeMap::new(),
+            |mut map, (at, name)| {
+                map.entry(name).or_insert(at);
+                map
+            },
+        );
+    all.sort_by_key(|d| (d.phase, matches!(d.phase, PhaseId::JoinControlPlane).then(|| turn.get(&d.host).copied())));
+    Ok(all)
+}
+
+/// The ids of a host's step into the cluster and of its mark.
+pub(super) struct Joined {
+    pub step: StepId,
+    pub marker: StepId,
+}
+
+fn join(
+    input: &Input<'_>,
+    node: &Node,
+    steps: &mut HostSteps<'_>,
+    init: bool,
+    sponsors: Vec<String>,
+    previous: &[StepId],
+) -> Result<Joined> {
+    let inv = input.inv;
+    let control_plane = node.role.is_control_plane();
+    let phase = match (init, control_plane) {
+        (true, _) => PhaseId::Init,
+        (_, true) => PhaseId::JoinControlPlane,
+        _ => PhaseId::JoinWorker,
+    };
+    let membership = input.facts.membership(inv, node);
+    let local_balancer = inv.endpoint.mode == EndpointMode::Haproxy;
+    let endpoint = inv.api_endpoint();
+    let step_id = format!("{}/{}/kubeadm", phase.as_str(), node.name);
+    let hosts_block = |to: String| Action::WriteBlock {
+        path: "/etc/hosts".into(),
+        marker: HOSTS_MARKER.into(),
+        lines: vec![format!("{to} {}", endpoint.host)],
+    };
+    let running = input.facts.hosts.get(&node.name).is_some_and(|h| h.state.running.is_some());
+    if let Membership::Partial(why) = &membership
+        && !running
+    {
+        steps.add(
+            phase,
+            "clear",
+            Action::ResetPartial { node: node.name.clone(), control_plane },
+            format!("a broken {} is cleared: {why}", if init { "init" } else { "join" }),
+        );
+        steps.after(previous.iter().cloned());
+    }
+    let mut bootstrap = None;
+    if local_balancer && !init {
+        // Until its own kubelet runs its balancer, a joining host reaches the API through a sponsor's.
+        if let Some(address) = sponsors.first().and_then(|s| inv.nodes().into_iter().find(|n| n.name == *s)) {
+            let id = steps.add(
+                phase,
+                "endpoint-bootstrap",
+                hosts_block(address.address.to_string()),
+                format!("{} is reached through {} while joining", endpoint.host, address.name),
+            );
+            steps.when(When::OnlyWith(vec![step_id.clone()]));
+            bootstrap = Some(id);
+        }
+    } else if local_balancer {
+        steps.add(phase, "endpoint", hosts_block("127.0.0.1".into()), "the endpoint's name means the host itself");
+    }
+    let stacked = inv.etcd.mode == EtcdMode::Stacked;
+    let common = (node.name.clone(), inv.cluster.name.clone());
+    let ignore_preflight_errors = inv.kubeadm.ignore_preflight_errors.clone();
+    let action = if init {
+        Action::KubeadmInit {
+            node: common.0,
+            cluster: common.1,
+            stacked,
+            config: init_documents(inv, node, &input.images)?,
+            skip_phases: inv.kubeadm.skip_phases.clone(),
+            ignore_preflight_errors,
+        }
+    } else {
+        Action::KubeadmJoin {
+            node: common.0,
+            cluster: common.1,
+            stacked,
+            control_plane,
+            config: join_document(inv, node, control_plane)?,
+            ignore_preflight_errors,
+            // Only what join knows: the addon phases are init's.
+            skip_phases: inv.kubeadm.skip_phases.iter().filter(|p| *p == "preflight").cloned().collect(),
+            sponsors,
+        }
+    };
+    let reason = match &membership {
+        Membership::Partial(why) if running => format!("{why}: it is followed to its end"),
+        Membership::Partial(_) => "done again from the start".into(),
+        _ if init => "there is no cluster yet".into(),
+        _ => "it is not in the cluster yet".into(),
+    };
+    let step = steps.add(phase, "kubeadm", action, reason);
+    steps.after(previous.iter().cloned());
+    if let Some(bootstrap) = bootstrap {
+        steps.add(phase, "endpoint", hosts_block("127.0.0.1".into()), "the endpoint's name means the host itself");
+        steps.when(When::DriftOrWith(vec![bootstrap]));
+    }
+    let marker = steps.add(
+        phase,
+        "joined",
+        Action::WriteFile { path: JOINED_FILE.into(), content: format!("{}\n", inv.cluster.name), mode: 0o644 },
+        "marks that the host was seen whole",
+    );
+    Ok(Joined { step, marker })
+}
+
+fn refuse_version_change(inv: &Inventory, facts: &Facts) -> Result<()> {
+    let wanted = format!("v{}", inv.cluster.version.trim_start_matches('v'));
+    for object in facts.nodes.iter().flatten() {
+        if object.kubelet_version.split('+').next() != Some(wanted.as_str()) {
+            return Err(Error::refused(format!(
+                "the cluster runs {} on node {}, the inventory asks for {wanted}",
+                object.kubelet_version, object.name
+            ))
+            .hint(
+                "rolling upgrades are not in this version yet: put the running version back into cluster.version",
+            ));
+        }
+    }
+    Ok(())
+}

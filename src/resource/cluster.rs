@@ -1,0 +1,35 @@
+//! Questions that only a control plane can answer.
+
+use super::shell::shell_probe;
+use crate::host::{Answer, Probe};
+
+/// Asks a control plane for all node objects (`kubectl get nodes -o json`).
+#[must_use]
+pub fn nodes_probe() -> Probe {
+    shell_probe("nodes", &[])
+}
+
+/// Asks a control plane for etcd's members and their health.
+#[must_use]
+pub fn etcd_probe() -> Probe {
+    shell_probe("etcd", &[])
+}
+
+/// Asks for the health of the control plane on a node.
+pub(super) fn control_plane_probe(node: &str, address: &str) -> Probe {
+    shell_probe("control-plane", &[node, address])
+}
+
+/// Components of a control plane and what is wrong with each (`ok` is healthy).
+pub type ControlPlaneHealth = Vec<(String, String)>;
+
+/// Reads the answer to the control-plane probe; `None` when it says nothing.
+#[must_use]
+pub fn control_plane_health(answer: &Answer) -> Option<ControlPlaneHealth> {
+    let Answer::Shell { stdout, .. } = answer else {
+        return None;
+    };
+    let parts: ControlPlaneHealth =
+        stdout.lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    (!parts.is_empty()).then_some(parts)
+}

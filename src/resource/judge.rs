@@ -1,0 +1,145 @@
+//! The two functions that the planner and the engine share.
+
+use super::cluster::{control_plane_health, control_plane_probe, etcd_probe, nodes_probe};
+use super::file::{block_of, is_file, text};
+use super::node_state::{Membership, membership, node_state, node_state_probe};
+use super::shell::shell_probe;
+use super::system::{ModuleState, module_probe, module_state, swap_is_off};
+use super::unit::is_as_wanted;
+use crate::bundle::Digest;
+use crate::host::{Answer, NODE_BLOB_DIR, Probe};
+use crate::kubeadm;
+use crate::plan::Action;
+
+/// The namespace of the test pods; it is there only while a test runs or after one failed.
+pub(crate) const VERIFY_NAMESPACE: &str = "provision-verify";
+
+/// The read-only questions whose answers [`satisfied`] judges, in its order.
+#[must_use]
+pub fn probes(action: &Action) -> Vec<Probe> {
+    match action {
+        // The content is asked for, not only the digest, so that the plan can show a diff.
+        Action::WriteFile { path, .. } | Action::WriteBlock { path, .. } => vec![Probe::Content(path.clone())],
+        Action::RemoveFile { path } => vec![Probe::File(path.clone())],
+        Action::LoadModule { module } => vec![module_probe(module)],
+        Action::SetSysctl { key, .. } => vec![Probe::Sysctl(key.clone())],
+        Action::SwapOff => vec![shell_probe("swap", &[])],
+        Action::PutBlob { digest, .. } => vec![Probe::Blob(digest.clone())],
+        Action::InstallBlob { path, .. } => vec![Probe::File(path.clone())],
+        Action::UnpackBlob { members, .. } => members.iter().map(|m| Probe::File(m.path.clone())).collect(),
+        Action::Unit { name, started_after, .. } => std::iter::once(Probe::Unit(name.clone()))
+            .chain(started_after.iter().map(|f| Probe::File(f.clone())))
+            .collect(),
+        Action::ImportImage { .. } => vec![Probe::Images],
+        Action::ResetPartial { node, .. }
+        | Action::KubeadmInit { node, .. }
+        | Action::KubeadmJoin { node, .. }
+        | Action::ResetHost { node, files: _, units: _, dirs: _ } => {
+            let mut all = vec![node_state_probe(node)];
+            if let Action::ResetHost { files, dirs, .. } = action {
+                all.extend(files.iter().chain(dirs).map(|p| Probe::File(p.clone())));
+            }
+            all
+        }
+        Action::NodeMeta { .. } | Action::WaitNodeReady { .. } => vec![nodes_probe()],
+        Action::WaitControlPlane { node, address, .. } => vec![control_plane_probe(node, address)],
+        Action::WaitEtcdMembers { .. } => vec![etcd_probe()],
+        Action::TestPodNetwork { .. } => vec![shell_probe("namespace", &[VERIFY_NAMESPACE])],
+    }
+}
+
+/// Whether `answers` (to [`probes`] of the same action) say that nothing is left to do. A missing or unreadable answer
+/// is never satisfaction.
+#[must_use]
+pub fn satisfied(action: &Action, answers: &[Answer]) -> bool {
+    let Some(first) = answers.first() else {
+        return false;
+    };
+    match action {
+        Action::WriteFile { content, mode, .. } => is_file(first, &Digest::of(content.as_bytes()), *mode),
+        Action::RemoveFile { .. } => *first == Answer::Absent,
+        Action::WriteBlock { marker, lines, .. } => {
+            text(first).and_then(|t| block_of(&t, marker)).unwrap_or_default() == *lines
+        }
+        Action::LoadModule { .. } => module_state(first) == ModuleState::Present,
+        Action::SetSysctl { value, .. } => matches!(first, Answer::Sysctl(v) if v == value),
+        Action::SwapOff => swap_is_off(first),
+        Action::PutBlob { size, .. } => matches!(first, Answer::Blob(s) if s == size),
+        Action::InstallBlob { digest, mode, .. } => is_file(first, digest, *mode),
+        Action::UnpackBlob { members, .. } => {
+            answers.len() == members.len() && members.iter().zip(answers).all(|(m, a)| is_file(a, &m.digest, m.mode))
+        }
+        Action::Unit { enabled, active, .. } => is_as_wanted(first, *enabled, *active, &answers[1..]),
+        Action::ImportImage { name, manifest, .. } => {
+            matches!(first, Answer::Images(images) if images.get(name) == Some(&manifest.to_string()))
+        }
+        Action::ResetPartial { .. } => {
+            let state = node_state(first);
+            state.running.is_none()
+                && !(state.kubelet_conf
+                    || state.bootstrap_conf
+                    || state.admin_conf
+                    || state.etcd_data
+                    || state.ca.is_some())
+                && state.manifests.is_empty()
+        }
+        Action::KubeadmInit { cluster, stacked, .. } => {
+            membership(&node_state(first), cluster, true, *stacked) == Membership::Member
+        }
+        Action::KubeadmJoin { cluster, stacked, control_plane, .. } => {
+            membership(&node_state(first), cluster, *control_plane, *stacked) == Membership::Member
+        }
+        Action::ResetHost { .. } => {
+            let state = node_state(first);
+            !state.kubelet_conf && state.manifests.is_empty() && answers[1..].iter().all(|a| *a == Answer::Absent)
+        }
+        Action::NodeMeta { node, labels, taints, remove_taints } => node_object(first, node).is_some_and(|n| {
+            labels.iter().all(|(k, v)| n.labels.get(k) == Some(v))
+                && taints.iter().all(|t| n.taints.iter().any(|have| same_taint(have, t)))
+                && !remove_taints.iter().any(|t| n.taints.iter().any(|have| same_taint(have, t)))
+        }),
+        Action::WaitNodeReady { node, .. } => node_object(first, node).is_some_and(|n| n.ready),
+        Action::WaitControlPlane { .. } => {
+            control_plane_health(first).is_some_and(|h| h.len() == 3 && h.iter().all(|(_, v)| v == "ok"))
+        }
+        Action::WaitEtcdMembers { members, .. } => etcd_is_whole(first, members),
+        Action::TestPodNetwork { .. } => {
+            matches!(first, Answer::Shell { code: 0, stdout, .. } if stdout.trim().is_empty())
+        }
+    }
+}
+
+/// The path of a blob in the node's content store.
+#[must_use]
+pub(crate) fn blob_path(digest: &Digest) -> String {
+    format!("{NODE_BLOB_DIR}/{}", digest.hex())
+}
+
+fn node_object(answer: &Answer, node: &str) -> Option<kubeadm::NodeObject> {
+    match answer {
+        Answer::Shell { code: 0, stdout, .. } => kubeadm::nodes(stdout).ok()?.into_iter().find(|n| n.name == node),
+        _ => None,
+    }
+}
+
+/// `key=value:Effect` and `key:Effect` (no value) are the same taint when the value is empty.
+fn same_taint(a: &str, b: &str) -> bool {
+    let plain = |t: &str| t.replacen("=:", ":", 1);
+    plain(a) == plain(b)
+}
+
+fn etcd_is_whole(answer: &Answer, wanted: &[String]) -> bool {
+    let Answer::Shell { code: 0, stdout, .. } = answer else {
+        return false;
+    };
+    let mut lines = stdout.lines().filter(|l| !l.trim().is_empty());
+    let Some(members) = lines.next().and_then(|l| kubeadm::etcd_members(l).ok()) else {
+        return false;
+    };
+    let healthy = lines.next().is_some_and(|l| kubeadm::etcd_health(l).is_ok_and(|h| h.iter().all(|e| e.healthy)));
+    let mut names: Vec<&str> = members.iter().map(|m| m.name.as_str()).collect();
+    let mut wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    wanted.sort_unstable();
+    healthy && names == wanted && members.iter().all(|m| !m.learner)
+}

@@ -1,0 +1,34 @@
+//! The read-only shell snippets behind `Probe::Shell`. Each begins with a line `# probe:<name> <arguments>` that names
+//! it; arguments are host names, addresses and kernel names that the inventory has checked, quoted all the same.
+
+use crate::host::{Probe, shell_quote};
+
+/// Name and body of every snippet; a body sees its arguments as `$1`, `$2` ...
+pub const SHELL_PROBES: &[(&str, &str)] = &[
+    ("facts", include_str!("../facts/facts.sh")),
+    ("node-state", include_str!("node_state.sh")),
+    ("module", include_str!("module.sh")),
+    ("swap", "tail -n +2 /proc/swaps\ngrep -E '^[^#]*[[:space:]]swap[[:space:]]' /etc/fstab 2>/dev/null || true\n"),
+    (
+        "nodes",
+        "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get nodes -o json\n",
+    ),
+    ("control-plane", include_str!("control_plane.sh")),
+    ("etcd", include_str!("etcd.sh")),
+    (
+        "namespace",
+        "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get namespace \"$1\" --ignore-not-found -o name\n",
+    ),
+];
+
+/// The probe of this name with these arguments.
+///
+/// # Panics
+/// Never on input: `name` is one of the constants above, and a test asks for each.
+#[must_use]
+pub fn shell_probe(name: &str, arguments: &[&str]) -> Probe {
+    let body = SHELL_PROBES.iter().find(|(n, _)| *n == name).map_or("exit 127\n", |(_, body)| body);
+    let quoted: Vec<String> = arguments.iter().map(|a| shell_quote(a)).collect();
+    let words = quoted.join(" ");
+    Probe::Shell(format!("# probe:{name} {words}\nset -- {words}\n{body}").replace("set -- \n", ""))
+}
