@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
@@ -96,6 +98,18 @@ impl Record {
         }
         outcomes
     }
+    /// The phases that were started, and those that were ended.
+    fn phases(&self) -> (BTreeSet<PhaseId>, BTreeSet<PhaseId>) {
+        let (mut started, mut ended) = (BTreeSet::new(), BTreeSet::new());
+        for event in self.0.lock().unwrap().iter() {
+            match event {
+                Event::PhaseStarted { phase, .. } => assert!(started.insert(*phase), "{phase:?} started twice"),
+                Event::PhaseEnded { phase, .. } => assert!(ended.insert(*phase), "{phase:?} ended twice"),
+                _ => {}
+            }
+        }
+        (started, ended)
+    }
     fn retries(&self) -> usize {
         self.0.lock().unwrap().iter().filter(|e| matches!(e, Event::Retry { .. })).count()
     }
@@ -156,7 +170,7 @@ async fn the_second_run_changes_nothing() {
     let first = first.unwrap();
     assert_eq!((first.changed, first.unchanged), (4, 1), "a wait that held is no change");
     assert_eq!(first.phases.iter().map(|p| p.0.as_str()).collect::<Vec<_>>(), ["prepare", "runtime", "init", "verify"]);
-    let events = record.0.lock().unwrap();
+    let events = record.0.lock().unwrap().clone();
     assert!(matches!(&events[0], Event::Started { steps: 5, .. }));
     assert!(matches!(events.last(), Some(Event::Ended { ok: true, error: None, .. })));
     let (second, _) = go(&small(), &memory, Cancel::new()).await;
@@ -249,6 +263,8 @@ proptest! {
             for n in 1.. {
                 let (result, record) = go(&plan, &memory, Cancel::new()).await;
                 assert_eq!(record.outcomes().len(), plan.steps.len());
+                let (started, ended) = record.phases();
+                assert_eq!(started, ended);
                 if result.is_ok() {
                     return n;
                 }

@@ -156,6 +156,31 @@ impl Sink for Journal {
     }
 }
 
+/// The journals of `cluster`, the oldest first; none is no error.
+pub fn list(cluster: &str) -> Result<Vec<PathBuf>> {
+    list_in(&state_dir()?, cluster)
+}
+
+/// Like [`list`], with another state directory.
+pub fn list_in(state_dir: &Path, cluster: &str) -> Result<Vec<PathBuf>> {
+    let dir = state_dir.join("journal").join(path_part(cluster)?);
+    let attempted = || format!("failed to list the journals in {}", dir.display());
+    let files = match std::fs::read_dir(&dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.context(attempted)?,
+    };
+    let mut paths = Vec::new();
+    for file in files {
+        let path = file.context(attempted)?.path();
+        if path.extension().is_some_and(|e| e == "jsonl") {
+            paths.push(path);
+        }
+    }
+    // An operation's id begins with its time.
+    paths.sort_unstable();
+    Ok(paths)
+}
+
 /// A journal that was read and whose chain holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verified {

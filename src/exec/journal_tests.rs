@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use proptest::prelude::*;
@@ -47,6 +49,14 @@ fn one_operation_one_journal() {
     let (dir, _) = written();
     assert!(Journal::create_in(dir.path(), "prod", "op", "apply").is_err());
     assert!(Journal::create_in(dir.path(), "../prod", "op", "apply").is_err());
+}
+
+#[test]
+fn journals_are_listed_by_age() {
+    let (dir, first) = written();
+    assert!(list_in(dir.path(), "other").unwrap().is_empty());
+    let second = Journal::create_in(dir.path(), "prod", "oq", "apply").unwrap();
+    assert_eq!(list_in(dir.path(), "prod").unwrap(), [first.as_path(), second.path()]);
 }
 
 #[test]

@@ -15,7 +15,10 @@ mod title;
 pub use cancel::Cancel;
 pub use engine::{Options, Summary, run};
 pub use event::{Event, NullSink, Outcome, Sink};
-pub use journal::{Entry, Header, JOURNAL_FORMAT, Journal, Verified, verify as verify_journal};
+pub use journal::{
+    Entry, Header, JOURNAL_FORMAT, Journal, Verified, list as list_journals, list_in as list_journals_in,
+    verify as verify_journal,
+};
 pub use lease::Lease;
 pub use retry::{RetryPolicy, is_repeatable, with_retries};
 pub use runner::{Runner, StepNote};
