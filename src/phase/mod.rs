@@ -1,1 +1,5 @@
-//!
+//! The table of phases.
+
+mod catalog;
+
+pub use catalog::{Limit, PHASES, PhaseSpec, Scope, spec};

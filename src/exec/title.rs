@@ -1,0 +1,42 @@
+//! One line for people about what a step does.
+
+use crate::plan::{Action, Step};
+
+impl Step {
+    /// What it does, in a few words that start with a verb; neither the host nor the phase is named.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match &self.action {
+            Action::WriteFile { path, .. } => format!("write {path}"),
+            Action::RemoveFile { path } => format!("remove {path}"),
+            Action::WriteBlock { path, marker, .. } => format!("write block {marker} of {path}"),
+            Action::LoadModule { module } => format!("load module {module}"),
+            Action::SetSysctl { key, value } => format!("set {key} = {value}"),
+            Action::SwapOff => "turn swap off".to_owned(),
+            Action::PutBlob { artifact, digest, .. } => format!("send {artifact} ({})", digest.short()),
+            Action::InstallBlob { path, .. } => format!("install {path}"),
+            Action::UnpackBlob { members, digest } => match members.as_slice() {
+                [one] => format!("unpack {}", one.path),
+                [first, rest @ ..] => format!("unpack {} and {} more", first.path, rest.len()),
+                [] => format!("unpack {}", digest.short()),
+            },
+            Action::Unit { name, active: Some(true), .. } => format!("start {name}"),
+            Action::Unit { name, active: Some(false), .. } => format!("stop {name}"),
+            Action::Unit { name, enabled: true, active: None, .. } => format!("enable {name}"),
+            Action::Unit { name, enabled: false, active: None, .. } => format!("disable {name}"),
+            Action::ImportImage { name, .. } => format!("import {name}"),
+            Action::ResetPartial { .. } => "clear what a broken init or join left".to_owned(),
+            Action::KubeadmInit { .. } => "run kubeadm init".to_owned(),
+            Action::KubeadmJoin { control_plane: true, .. } => "run kubeadm join as a control plane".to_owned(),
+            Action::KubeadmJoin { control_plane: false, .. } => "run kubeadm join as a worker".to_owned(),
+            Action::NodeMeta { node, .. } => format!("set labels and taints of {node}"),
+            Action::WaitNodeReady { node, .. } => format!("wait until {node} is Ready"),
+            Action::WaitControlPlane { node, .. } => format!("wait until the control plane on {node} is healthy"),
+            Action::WaitEtcdMembers { members, .. } => {
+                format!("wait until etcd's members are {}", members.join(", "))
+            }
+            Action::TestPodNetwork { nodes, .. } => format!("test the pod network on {} nodes", nodes.len()),
+            Action::ResetHost { .. } => "make the host bare".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What is known of every phase: a table, not code.
+
+use crate::plan::PhaseId;
+
+/// Which hosts a phase acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Every host of the inventory.
+    AllHosts,
+    /// The first control plane.
+    FirstControlPlane,
+    /// The control planes after the first.
+    OtherControlPlanes,
+    /// The hosts that are no control planes.
+    Workers,
+    /// The cluster as a whole, by way of a control plane.
+    Cluster,
+}
+
+/// How many steps of a phase may run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// One at a time over all hosts, in the order of the plan; when one fails, the rest of the phase does not run.
+    InOrder,
+    /// As many as the operation's concurrency allows; one host still does its steps one after the other.
+    Concurrent,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PhaseSpec {
+    /// Which phase.
+    pub id: PhaseId,
+    /// For people.
+    pub title: &'static str,
+    /// Which hosts it acts on.
+    pub scope: Scope,
+    /// How many of its steps run at once.
+    pub concurrency: Limit,
+    /// Whether none of its steps may start before every host's images are in place. A host that pulls or fails
+    /// halfway through kubeadm leaves a cluster to repair; one that lacks an image before it leaves nothing.
+    pub after_images: bool,
+}
+
+/// All phases, in their order.
+pub const PHASES: [PhaseId; 12] = [
+    PhaseId::Preflight,
+    PhaseId::Prepare,
+    PhaseId::Distribute,
+    PhaseId::Runtime,
+    PhaseId::Images,
+    PhaseId::Init,
+    PhaseId::JoinControlPlane,
+    PhaseId::JoinWorker,
+    PhaseId::Cni,
+    PhaseId::Label,
+    PhaseId::Verify,
+    PhaseId::Reset,
+];
+
+/// The row of `id`.
+#[must_use]
+pub const fn spec(id: PhaseId) -> PhaseSpec {
+    use Limit::{Concurrent, InOrder};
+    use Scope::{AllHosts, Cluster, FirstControlPlane, OtherControlPlanes, Workers};
+    let (title, scope, concurrency, after_images) = match id {
+        PhaseId::Preflight => ("Check the hosts", AllHosts, Concurrent, false),
+        PhaseId::Prepare => ("Prepare the hosts", AllHosts, Concurrent, false),
+        PhaseId::Distribute => ("Distribute the bundle", AllHosts, Concurrent, false),
+        PhaseId::Runtime => ("Install the runtime", AllHosts, Concurrent, false),
+        PhaseId::Images => ("Import the images", AllHosts, Concurrent, false),
+        PhaseId::Init => ("Start the first control plane", FirstControlPlane, InOrder, true),
+        // etcd takes one learner at a time.
+        PhaseId::JoinControlPlane => ("Join the control planes", OtherControlPlanes, InOrder, true),
+        PhaseId::JoinWorker => ("Join the workers", Workers, Concurrent, true),
+        PhaseId::Cni => ("Set up the pod network", AllHosts, Concurrent, false),
+        PhaseId::Label => ("Set labels and taints", Cluster, Concurrent, false),
+        PhaseId::Verify => ("Verify the cluster", Cluster, Concurrent, false),
+        PhaseId::Reset => ("Reset the hosts", AllHosts, Concurrent, false),
+    };
+    PhaseSpec { id, title, scope, concurrency, after_images }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_phases() {
+        assert!(PHASES.is_sorted());
+        for id in PHASES {
+            assert_eq!(spec(id).id, id);
+        }
+    }
+}
