@@ -23,11 +23,7 @@ fn now_ms() -> i64 {
 }
 
 /// Asks every host for its facts, `concurrency` at a time, one round trip each. Fails with the first host's error.
-pub async fn gather(
-    inv: &Inventory,
-    hosts: &BTreeMap<String, Arc<dyn Host>>,
-    concurrency: usize,
-) -> Result<Gathered> {
+pub async fn gather(inv: &Inventory, hosts: &BTreeMap<String, Arc<dyn Host>>, concurrency: usize) -> Result<Gathered> {
     let nodes: Vec<Node> = inv.nodes().into_iter().filter(|n| hosts.contains_key(&n.name)).collect();
     let asked = nodes.into_iter().map(|node| {
         let host = Arc::clone(&hosts[&node.name]);
@@ -44,8 +40,8 @@ pub async fn gather(
     for result in results {
         let (node, host, answers): (Node, HostFacts, Vec<Answer>) = result?;
         if let Some(objects) = shell_ok(answers.get(3)).and_then(|out| kubeadm::nodes(&out).ok()) {
-            let etcd = shell_ok(answers.get(4))
-                .and_then(|out| out.lines().next().and_then(|l| kubeadm::etcd_members(l).ok()));
+            let etcd =
+                shell_ok(answers.get(4)).and_then(|out| out.lines().next().and_then(|l| kubeadm::etcd_members(l).ok()));
             voices.insert(node.name.clone(), (objects, etcd));
         }
         facts.hosts.insert(node.name, host);

@@ -5,5 +5,5 @@ mod model;
 mod preflight;
 
 pub use gather::{Gathered, gather, observe};
-pub use model::{CgroupVersion, Facts, HostFacts};
+pub use model::{CNI_CONF, CgroupVersion, Facts, HostFacts};
 pub use preflight::{CHECKS, Finding, Severity, preflight};

@@ -10,7 +10,8 @@ use crate::kubeadm::{EtcdMember, NodeObject};
 use crate::resource::{Membership, ModuleState, NodeState, membership, node_state, node_state_probe, shell_probe};
 
 /// Commands a host must have before anything of ours is on it.
-pub const NEEDED_COMMANDS: &str = "sh tar stat sha256sum base64 systemctl systemd-run ip iptables mount nsenter modprobe sysctl ss df";
+pub const NEEDED_COMMANDS: &str =
+    "sh tar stat sha256sum base64 systemctl systemd-run ip iptables mount nsenter modprobe sysctl ss df";
 /// Kernel modules that containerd and kube-proxy need, built in or loadable.
 pub const NEEDED_MODULES: &str = "overlay br_netfilter";
 /// Where our bridge CNI configuration lies on a node.
@@ -204,8 +205,5 @@ fn conflist_cidrs(answer: &Answer) -> Vec<String> {
         return Vec::new();
     };
     let ranges = json.pointer("/plugins/0/ipam/ranges").and_then(|r| r.as_array()).cloned().unwrap_or_default();
-    ranges
-        .iter()
-        .filter_map(|set| set.pointer("/0/subnet").and_then(|s| s.as_str()).map(str::to_owned))
-        .collect()
+    ranges.iter().filter_map(|set| set.pointer("/0/subnet").and_then(|s| s.as_str()).map(str::to_owned)).collect()
 }

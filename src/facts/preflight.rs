@@ -35,8 +35,24 @@ pub struct Finding {
 
 /// Every check by name, in the order they are made.
 pub const CHECKS: &[&str] = &[
-    "os", "arch", "systemd", "commands", "cgroup", "modules", "swap", "ports", "disk", "memory", "clock",
-    "machine-id", "product-uuid", "mac", "hostname", "address", "membership", "ca",
+    "os",
+    "arch",
+    "systemd",
+    "commands",
+    "cgroup",
+    "modules",
+    "swap",
+    "ports",
+    "disk",
+    "memory",
+    "clock",
+    "machine-id",
+    "product-uuid",
+    "mac",
+    "hostname",
+    "address",
+    "membership",
+    "ca",
 ];
 
 /// Ports that must be free before a host joins.
@@ -78,13 +94,7 @@ pub fn preflight(inv: &Inventory, facts: &Facts) -> Vec<Finding> {
 
 fn one_host(inv: &Inventory, facts: &Facts, node: &Node, host: &HostFacts, all: &mut Vec<Finding>) {
     let mut find = |check: &str, severity: Severity, message: String, remedy: &str| {
-        all.push(Finding {
-            check: check.into(),
-            host: node.name.clone(),
-            severity,
-            message,
-            remedy: remedy.into(),
-        });
+        all.push(Finding { check: check.into(), host: node.name.clone(), severity, message, remedy: remedy.into() });
     };
     let limits = &inv.preflight;
     if host.os_id.is_empty() || host.os_id == "unknown" {
@@ -190,11 +200,8 @@ fn one_host(inv: &Inventory, facts: &Facts, node: &Node, host: &HostFacts, all: 
             "look at `systemctl status kubelet containerd` and the API endpoint; provision never resets a node that was whole",
         ),
         Membership::Absent => {
-            let taken: Vec<String> = needed_ports(inv, node)
-                .into_iter()
-                .filter(|p| host.ports.contains(p))
-                .map(|p| p.to_string())
-                .collect();
+            let taken: Vec<String> =
+                needed_ports(inv, node).into_iter().filter(|p| host.ports.contains(p)).map(|p| p.to_string()).collect();
             if !taken.is_empty() {
                 find(
                     "ports",
@@ -274,7 +281,8 @@ fn between_hosts(inv: &Inventory, facts: &Facts, all: &mut Vec<Finding>) {
                 host: node.name.clone(),
                 severity: Severity::Error,
                 message: "its cluster CA is not that of this cluster".into(),
-                remedy: "it belongs to another cluster (or an earlier one): `provision reset --host NAME` if it may go".into(),
+                remedy: "it belongs to another cluster (or an earlier one): `provision reset --host NAME` if it may go"
+                    .into(),
             });
         }
     }

@@ -148,10 +148,7 @@ fn cluster_configuration(inv: &Inventory, images: &ClusterImages, api: KubeadmAp
                 key_file: inv.etcd.key_file.clone().unwrap_or_default(),
             }),
         },
-        dns: Dns {
-            kind: (api == KubeadmApi::V1Beta2).then_some("CoreDNS"),
-            image_tag: images.coredns_tag.clone(),
-        },
+        dns: Dns { kind: (api == KubeadmApi::V1Beta2).then_some("CoreDNS"), image_tag: images.coredns_tag.clone() },
         feature_gates: inv.kubeadm.feature_gates.clone(),
     }
 }

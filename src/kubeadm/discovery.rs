@@ -21,11 +21,10 @@ pub struct Discovery<'a> {
 /// The document with discovery (and certificate key) filled in. The result is a secret: it goes to the node by stdin
 /// into a 0600 file on tmpfs and nowhere else.
 pub fn with_discovery(join_document: &str, discovery: &Discovery<'_>) -> Result<String> {
-    let mut document: Value = serde_yaml_ng::from_str(join_document)
-        .context(|| "failed to read the planned JoinConfiguration".into())?;
-    let map = document
-        .as_mapping_mut()
-        .ok_or_else(|| Error::invalid("the planned JoinConfiguration is not a mapping"))?;
+    let mut document: Value =
+        serde_yaml_ng::from_str(join_document).context(|| "failed to read the planned JoinConfiguration".into())?;
+    let map =
+        document.as_mapping_mut().ok_or_else(|| Error::invalid("the planned JoinConfiguration is not a mapping"))?;
     let token = serde_yaml_ng::to_value(serde_json::json!({
         "bootstrapToken": {
             "apiServerEndpoint": discovery.api_endpoint,

@@ -6,6 +6,7 @@ mod parse;
 mod pki;
 mod wire;
 
+pub(crate) use config::merge;
 pub use config::{ClusterImages, init_documents, join_document};
 pub use discovery::{Discovery, with_discovery};
 pub use parse::{

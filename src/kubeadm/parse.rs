@@ -32,7 +32,8 @@ pub struct NodeObject {
 /// Reads `kubectl get nodes -o json`.
 pub fn nodes(json: &str) -> Result<Vec<NodeObject>> {
     let list: Value = serde_json::from_str(json).context(|| "failed to read the list of nodes".into())?;
-    let items = list.get("items").and_then(Value::as_array).ok_or_else(|| Error::failed("no items in the list of nodes"))?;
+    let items =
+        list.get("items").and_then(Value::as_array).ok_or_else(|| Error::failed("no items in the list of nodes"))?;
     Ok(items.iter().filter_map(node).collect())
 }
 
@@ -59,7 +60,10 @@ fn node(item: &Value) -> Option<NodeObject> {
                 value => format!("{}={value}:{}", field(t, "key"), field(t, "effect")),
             })
             .collect(),
-        address: array("/status/addresses").iter().find(|a| field(a, "type") == "InternalIP").map(|a| field(a, "address")),
+        address: array("/status/addresses")
+            .iter()
+            .find(|a| field(a, "type") == "InternalIP")
+            .map(|a| field(a, "address")),
     })
 }
 
@@ -79,7 +83,10 @@ pub struct EtcdMember {
 /// Reads `etcdctl member list -w json` of etcd 3.4 to 3.6.
 pub fn etcd_members(json: &str) -> Result<Vec<EtcdMember>> {
     let list: Value = serde_json::from_str(json).context(|| "failed to read etcd's member list".into())?;
-    let members = list.get("members").and_then(Value::as_array).ok_or_else(|| Error::failed("no members in etcd's member list"))?;
+    let members = list
+        .get("members")
+        .and_then(Value::as_array)
+        .ok_or_else(|| Error::failed("no members in etcd's member list"))?;
     members
         .iter()
         .map(|m| {
@@ -139,7 +146,12 @@ pub fn certificate_key(stdout: &str) -> Result<SecretString> {
 /// Reads `kubeadm config images list`.
 #[must_use]
 pub fn images_list(stdout: &str) -> Vec<String> {
-    stdout.lines().map(str::trim).filter(|l| l.contains('/') && l.contains(':') && !l.contains(' ')).map(str::to_owned).collect()
+    stdout
+        .lines()
+        .map(str::trim)
+        .filter(|l| l.contains('/') && l.contains(':') && !l.contains(' '))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -153,7 +165,10 @@ mod tests {
     fn members_of_etcd_34_are_read() -> Result<()> {
         let text = r#"{"header":{"cluster_id":1},"members":[{"ID":10276657743932975437,"name":"cp1","peerURLs":["https://10.0.0.1:2380"],"clientURLs":["x"]},{"ID":2,"peerURLs":["https://10.0.0.2:2380"],"isLearner":true}]}"#;
         let members = etcd_members(text)?;
-        assert_eq!((members[0].id, members[0].name.as_str(), members[0].learner), (10_276_657_743_932_975_437, "cp1", false));
+        assert_eq!(
+            (members[0].id, members[0].name.as_str(), members[0].learner),
+            (10_276_657_743_932_975_437, "cp1", false)
+        );
         assert!(members[1].name.is_empty() && members[1].learner);
         Ok(())
     }

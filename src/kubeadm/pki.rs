@@ -8,8 +8,8 @@ use crate::error::{Context as _, Error, Result};
 
 /// `sha256:<hex>` of the CA's SubjectPublicKeyInfo, as kubeadm pins it.
 pub fn ca_hash(ca_pem: &str) -> Result<String> {
-    let (_, pem) = parse_x509_pem(ca_pem.as_bytes())
-        .map_err(|e| Error::failed(format!("the cluster CA is not PEM: {e}")))?;
+    let (_, pem) =
+        parse_x509_pem(ca_pem.as_bytes()).map_err(|e| Error::failed(format!("the cluster CA is not PEM: {e}")))?;
     let cert = pem.parse_x509().map_err(|e| Error::failed(format!("the cluster CA is no certificate: {e}")))?;
     Ok(Digest::of(cert.public_key().raw).to_string())
 }

@@ -61,16 +61,6 @@ pub(super) struct LocalApiEndpoint {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Empty {}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct BootstrapToken {
-    pub token: String,
-    pub ttl: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct InitConfiguration {
     pub api_version: String,

@@ -23,21 +23,15 @@ pub fn questions(desired: &[Desired]) -> BTreeMap<String, Vec<Probe>> {
 
 fn answers(wanted: &Desired, seen: &Observations) -> Vec<Answer> {
     let host = seen.get(&wanted.host);
-    probes(&wanted.action)
-        .iter()
-        .map(|p| host.and_then(|h| h.get(p)).cloned().unwrap_or(Answer::Absent))
-        .collect()
+    probes(&wanted.action).iter().map(|p| host.and_then(|h| h.get(p)).cloned().unwrap_or(Answer::Absent)).collect()
 }
 
 /// Decides which wanted actions become steps, and ties the steps together: a step that needed one that falls away
 /// needs what that one needed.
 #[must_use]
 pub fn assemble(desired: &[Desired], seen: &Observations) -> Vec<Step> {
-    let drifted: BTreeSet<&str> = desired
-        .iter()
-        .filter(|d| !satisfied(&d.action, &answers(d, seen)))
-        .map(|d| d.id.as_str())
-        .collect();
+    let drifted: BTreeSet<&str> =
+        desired.iter().filter(|d| !satisfied(&d.action, &answers(d, seen))).map(|d| d.id.as_str()).collect();
     let mut chosen: BTreeSet<&str> = BTreeSet::new();
     // The conditions refer to one another in both directions, so choose until nothing is added.
     loop {

@@ -36,17 +36,12 @@ fn file(path: impl Into<String>, content: String) -> Action {
 pub(super) fn before_join(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> Result<()> {
     let inv = input.inv;
     let facts = input.facts.hosts.get(&node.name).cloned().unwrap_or_default();
-    let arch = facts
-        .arch()
-        .ok_or_else(|| Error::failed(format!("unknown machine `{}`", facts.machine)).on(&node.name))?;
+    let arch =
+        facts.arch().ok_or_else(|| Error::failed(format!("unknown machine `{}`", facts.machine)).on(&node.name))?;
     let mut prepare = |what: &str, action: Action, why: &str| steps.add(PhaseId::Prepare, what, action, why);
     prepare("claim", file(CLAIM_FILE, format!("{}\n", inv.cluster.name)), "says which cluster the host belongs to");
-    let modules: Vec<&str> = facts
-        .modules
-        .keys()
-        .map(String::as_str)
-        .filter(|m| facts.module(m) != ModuleState::Missing)
-        .collect();
+    let modules: Vec<&str> =
+        facts.modules.keys().map(String::as_str).filter(|m| facts.module(m) != ModuleState::Missing).collect();
     prepare(
         "modules-file",
         file("/etc/modules-load.d/provision.conf", template::modules_conf(&modules)?),
@@ -156,7 +151,10 @@ fn runtime(input: &Input<'_>, node: &Node, arch: Arch, steps: &mut HostSteps<'_>
     let mut add = |what: &str, action: Action, why: &str| steps.add(PhaseId::Runtime, what, action, why);
     add(
         "containerd-config",
-        file("/etc/containerd/config.toml", template::containerd_config(inv, &containerd.version, &input.images.pause)?),
+        file(
+            "/etc/containerd/config.toml",
+            template::containerd_config(inv, &containerd.version, &input.images.pause)?,
+        ),
         "containerd's settings",
     );
     for (registry, mirrors) in &inv.runtime.mirrors {
@@ -198,11 +196,7 @@ fn runtime(input: &Input<'_>, node: &Node, arch: Arch, steps: &mut HostSteps<'_>
     Ok(())
 }
 
-fn balancer(
-    input: &Input<'_>,
-    node: &Node,
-    add: &mut impl FnMut(&str, Action, &str) -> StepId,
-) -> Result<()> {
+fn balancer(input: &Input<'_>, node: &Node, add: &mut impl FnMut(&str, Action, &str) -> StepId) -> Result<()> {
     const MANIFESTS: &str = "/etc/kubernetes/manifests";
     let inv = input.inv;
     let secret = |path: String, content: String| Action::WriteFile { path, content, mode: 0o600 };
@@ -212,16 +206,36 @@ fn balancer(
     };
     match inv.endpoint.mode {
         EndpointMode::Haproxy => {
-            add("haproxy-config", file("/etc/provision/haproxy.cfg", template::haproxy_cfg(inv, node)?), "the balancer's backends");
+            add(
+                "haproxy-config",
+                file("/etc/provision/haproxy.cfg", template::haproxy_cfg(inv, node)?),
+                "the balancer's backends",
+            );
             let pod = template::haproxy_pod(inv, node, &image("haproxy")?)?;
             add("haproxy-pod", secret(format!("{MANIFESTS}/haproxy.yaml"), pod), "the balancer on the host itself");
         }
         EndpointMode::KeepalivedHaproxy if control_plane => {
-            add("haproxy-config", file("/etc/provision/haproxy.cfg", template::haproxy_cfg(inv, node)?), "the balancer's backends");
+            add(
+                "haproxy-config",
+                file("/etc/provision/haproxy.cfg", template::haproxy_cfg(inv, node)?),
+                "the balancer's backends",
+            );
             let pod = template::haproxy_pod(inv, node, &image("haproxy")?)?;
-            add("haproxy-pod", secret(format!("{MANIFESTS}/haproxy.yaml"), pod), "the balancer behind the virtual address");
-            add("keepalived-config", secret("/etc/provision/keepalived.conf".into(), template::keepalived_conf(inv, node)?), "who holds the virtual address");
-            let keepalived = inv.endpoint.keepalived_image.clone().map_or_else(|| input.parts.image_named("keepalived").map(str::to_owned), Ok)?;
+            add(
+                "haproxy-pod",
+                secret(format!("{MANIFESTS}/haproxy.yaml"), pod),
+                "the balancer behind the virtual address",
+            );
+            add(
+                "keepalived-config",
+                secret("/etc/provision/keepalived.conf".into(), template::keepalived_conf(inv, node)?),
+                "who holds the virtual address",
+            );
+            let keepalived = inv
+                .endpoint
+                .keepalived_image
+                .clone()
+                .map_or_else(|| input.parts.image_named("keepalived").map(str::to_owned), Ok)?;
             let pod = template::keepalived_pod(inv, node, &keepalived)?;
             add("keepalived-pod", secret(format!("{MANIFESTS}/keepalived.yaml"), pod), "holds the virtual address");
         }
@@ -255,7 +269,12 @@ pub(super) fn cni(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> 
         .filter(|(c, via)| matches!(c, ipnet::IpNet::V4(_)) == via.is_ipv4())
         .collect();
     let path = format!("{UNITS}/{ROUTES_UNIT}");
-    steps.add(PhaseId::Cni, "routes-unit", file(&path, template::routes_unit(&routes)?), "the way to the other nodes' pods");
+    steps.add(
+        PhaseId::Cni,
+        "routes-unit",
+        file(&path, template::routes_unit(&routes)?),
+        "the way to the other nodes' pods",
+    );
     steps.add(
         PhaseId::Cni,
         "routes",
@@ -269,9 +288,11 @@ pub(super) fn cni(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> 
 pub(super) fn images(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> Result<()> {
     let arch = input.facts.hosts.get(&node.name).and_then(crate::facts::HostFacts::arch).unwrap_or(Arch::Amd64);
     for image in input.parts.images(arch, node.role.is_control_plane()) {
-        let manifest = image.blobs.iter().find(|b| b.digest == image.digest).ok_or_else(|| {
-            Error::invalid(format!("the bundle lists no manifest blob for image {}", image.name))
-        })?;
+        let manifest = image
+            .blobs
+            .iter()
+            .find(|b| b.digest == image.digest)
+            .ok_or_else(|| Error::invalid(format!("the bundle lists no manifest blob for image {}", image.name)))?;
         steps.add(
             PhaseId::Images,
             &image.name,

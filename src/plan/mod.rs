@@ -1,5 +1,19 @@
 //! Plans: pure decisions, no I/O, no clock.
 
+mod assemble;
+mod cluster_steps;
+mod desired;
+mod host_steps;
 mod model;
+mod parts;
+mod planner;
+mod pod_cidr;
+mod textdiff;
 
+pub use assemble::{Observations, assemble, questions};
+pub use desired::{Desired, When};
+pub use host_steps::ROUTES_UNIT;
 pub use model::{Action, Disruption, Fingerprints, PLAN_FORMAT, PhaseId, Plan, Step, StepId, UnpackMember};
+pub use planner::{CLAIM_FILE, HOSTS_MARKER, JOINED_FILE, desired};
+pub use pod_cidr::allot;
+pub use textdiff::file_diff;

@@ -55,9 +55,8 @@ impl<'a> Parts<'a> {
     pub(super) fn cluster_images(&self) -> Result<ClusterImages> {
         let apiserver = self.image_named("kube-apiserver")?;
         let repository = apiserver.rsplit_once('/').map_or("registry.k8s.io", |(r, _)| r).to_owned();
-        let tag = |name: &str| {
-            self.image_named(name).ok().and_then(|i| i.rsplit_once(':')).map(|(_, tag)| tag.to_owned())
-        };
+        let tag =
+            |name: &str| self.image_named(name).ok().and_then(|i| i.rsplit_once(':')).map(|(_, tag)| tag.to_owned());
         Ok(ClusterImages {
             repository,
             etcd_tag: self.inv.etcd.image_tag.clone().or_else(|| tag("etcd")),

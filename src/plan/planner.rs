@@ -93,14 +93,13 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
     let cluster = cluster_steps(&input, &voice, &joined, &lasts, &host_ids);
     let mut all: Vec<Desired> = hosts.into_iter().flat_map(HostSteps::into_steps).chain(cluster).collect();
     // By phase; within a phase the order above: so that every step stands after what it needs.
-    let turn: BTreeMap<String, usize> =
-        std::iter::once(first.name.clone()).chain(nodes.iter().map(|n| n.name.clone())).enumerate().fold(
-            BTreeMap::new(),
-            |mut map, (at, name)| {
-                map.entry(name).or_insert(at);
-                map
-            },
-        );
+    let turn: BTreeMap<String, usize> = std::iter::once(first.name.clone())
+        .chain(nodes.iter().map(|n| n.name.clone()))
+        .enumerate()
+        .fold(BTreeMap::new(), |mut map, (at, name)| {
+            map.entry(name).or_insert(at);
+            map
+        });
     all.sort_by_key(|d| (d.phase, matches!(d.phase, PhaseId::JoinControlPlane).then(|| turn.get(&d.host).copied())));
     Ok(all)
 }
@@ -217,9 +216,7 @@ fn refuse_version_change(inv: &Inventory, facts: &Facts) -> Result<()> {
                 "the cluster runs {} on node {}, the inventory asks for {wanted}",
                 object.kubelet_version, object.name
             ))
-            .hint(
-                "rolling upgrades are not in this version yet: put the running version back into cluster.version",
-            ));
+            .hint("rolling upgrades are not in this version yet: put the running version back into cluster.version"));
         }
     }
     Ok(())

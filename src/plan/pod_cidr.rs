@@ -22,7 +22,8 @@ pub fn allot(inv: &Inventory, facts: &Facts) -> Result<BTreeMap<String, Vec<IpNe
         let mut own: BTreeMap<&str, IpNet> = BTreeMap::new();
         for host in &inv.hosts {
             let has = facts.hosts.get(&host.name).into_iter().flat_map(|f| &f.pod_cidrs);
-            let kept = has.filter_map(|c| c.parse::<IpNet>().ok()).find(|c| pods.contains(c) && c.prefix_len() == prefix);
+            let kept =
+                has.filter_map(|c| c.parse::<IpNet>().ok()).find(|c| pods.contains(c) && c.prefix_len() == prefix);
             // Two hosts with the same share (a cloned machine): the first keeps it.
             if let Some(cidr) = kept.filter(|c| taken.insert(*c)) {
                 own.insert(&host.name, cidr);

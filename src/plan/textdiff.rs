@@ -8,11 +8,7 @@ use similar::TextDiff;
 pub fn file_diff(path: &str, old: Option<&str>, new: &str) -> String {
     let (old, from) = old.map_or((String::new(), "/dev/null"), |o| (mask(o), path));
     let new = mask(new);
-    TextDiff::from_lines(old.as_str(), new.as_str())
-        .unified_diff()
-        .context_radius(3)
-        .header(from, path)
-        .to_string()
+    TextDiff::from_lines(old.as_str(), new.as_str()).unified_diff().context_radius(3).header(from, path).to_string()
 }
 
 /// Replaces the value on each line whose key names a secret.
@@ -23,9 +19,10 @@ pub fn mask(text: &str) -> String {
         let body = line.trim_end_matches('\n');
         let lower = body.to_ascii_lowercase();
         let split = body.find([':', '=']);
-        let secret = ["password", "passwd", "token", "secret", "certificatekey", "private-key", "client-key-data", "auth_pass"]
-            .iter()
-            .any(|word| split.is_some_and(|at| lower[..at].contains(word)));
+        let secret =
+            ["password", "passwd", "token", "secret", "certificatekey", "private-key", "client-key-data", "auth_pass"]
+                .iter()
+                .any(|word| split.is_some_and(|at| lower[..at].contains(word)));
         // A path or a boolean is no secret: `token-auth-file=/etc/x`, `serviceAccountToken: true`.
         let value = split.map_or("", |at| body[at + 1..].trim().trim_matches('"'));
         if secret && !value.is_empty() && !value.starts_with('/') && value != "true" && value != "false" {

@@ -7,6 +7,7 @@ mod judge;
 mod node_state;
 mod shell;
 mod system;
+pub mod template;
 mod unit;
 
 pub use cluster::{ControlPlaneHealth, control_plane_health, etcd_probe, nodes_probe};

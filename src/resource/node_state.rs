@@ -104,7 +104,8 @@ pub fn membership(state: &NodeState, cluster: &str, control_plane: bool, stacked
         }
         None if traces => {
             return Membership::Foreign(
-                "it has Kubernetes configuration under /etc/kubernetes or /var/lib/etcd that provision did not make".into(),
+                "it has Kubernetes configuration under /etc/kubernetes or /var/lib/etcd that provision did not make"
+                    .into(),
             );
         }
         _ => {}
