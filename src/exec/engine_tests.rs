@@ -137,7 +137,14 @@ fn plan(steps: &[(&str, PhaseId, &str, Action)]) -> Plan {
 }
 
 fn init() -> Action {
-    Action::KubeadmInit { config: String::new(), skip_phases: Vec::new(), ignore_preflight_errors: Vec::new() }
+    Action::KubeadmInit {
+        node: "a".into(),
+        cluster: "c".into(),
+        stacked: true,
+        config: String::new(),
+        skip_phases: Vec::new(),
+        ignore_preflight_errors: Vec::new(),
+    }
 }
 
 fn small() -> Plan {

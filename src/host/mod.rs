@@ -3,6 +3,7 @@
 mod api;
 mod command;
 mod probe;
+pub mod script;
 pub mod ssh;
 
 pub use api::{Connector, FileSpec, Host, NODE_BLOB_DIR};

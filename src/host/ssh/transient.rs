@@ -1,0 +1,46 @@
+//! Long commands as transient systemd units, so that a lost connection neither kills nor loses them.
+
+use crate::host::Command;
+use crate::host::shell_quote;
+
+/// Starts or follows a unit, waits for its end and gives back its output and exit status.
+///
+/// `$1` unit, `$2` an id of this call, the rest the command. Standard input is the command's, kept in a 0600 file on
+/// tmpfs until it ends. A call with the id of the last start only follows: that is how a broken connection is taken up
+/// again. A unit that runs under another id (an earlier `provision` was killed) is followed too, never started twice.
+const SCRIPT: &str = r#"u=$1 id=$2; shift 2
+d=/run/provision; umask 077; mkdir -p "$d" || exit 1
+f="$d/$u"
+alive() { case $(systemctl show -p ActiveState --value "$u.service" 2>/dev/null) in active | activating | deactivating) return 0 ;; *) return 1 ;; esac; }
+if [ "$(cat "$f.id" 2>/dev/null)" = "$id" ] || alive; then cat >/dev/null
+else
+    rm -f "$f.out" "$f.err" "$f.exit"
+    cat >"$f.in" || exit 1
+    echo "$id" >"$f.id"
+    systemctl reset-failed "$u.service" 2>/dev/null
+    systemd-run --quiet --collect --unit="$u" --service-type=exec --setenv=PATH="$PATH" --setenv=HOME=/root sh -c 'f=$1; shift
+        "$@" <"$f.in" >"$f.out" 2>"$f.err"; echo $? >"$f.exit.partial"; rm -f "$f.in"; mv "$f.exit.partial" "$f.exit"' sh "$f" "$@" || { rm -f "$f.in" "$f.id"; exit 1; }
+fi
+while [ ! -e "$f.exit" ]; do
+    if ! alive; then sleep 1; [ -e "$f.exit" ] && break; echo "the unit $u.service ended without an exit status (was the host rebooted?)" >&2; cat "$f.err" >&2 2>/dev/null; exit 125; fi
+    sleep 0.2
+done
+cat "$f.out"; cat "$f.err" >&2
+exit "$(cat "$f.exit")"
+"#;
+
+/// The remote command line for a command with a unit.
+pub(super) fn line(command: &Command, unit: &str, id: &str) -> String {
+    let mut words = vec!["sh".to_owned(), "-c".into(), SCRIPT.into(), "sh".into(), unit.to_owned(), id.to_owned()];
+    words.extend(env_words(command));
+    words.extend(command.argv.iter().cloned());
+    words.iter().map(|w| shell_quote(w)).collect::<Vec<_>>().join(" ")
+}
+
+/// `env K=V ...` when the command sets variables.
+pub(super) fn env_words(command: &Command) -> Vec<String> {
+    if command.env.is_empty() {
+        return Vec::new();
+    }
+    std::iter::once("env".to_owned()).chain(command.env.iter().map(|(k, v)| format!("{k}={v}"))).collect()
+}
