@@ -1,5 +1,6 @@
 //! Execution of plans.
 
+mod apply;
 mod cancel;
 mod engine;
 mod event;
@@ -12,6 +13,7 @@ mod state;
 mod tally;
 mod title;
 
+pub use apply::{Context, HostRunner};
 pub use cancel::Cancel;
 pub use engine::{Options, Summary, run};
 pub use event::{Event, NullSink, Outcome, Sink};

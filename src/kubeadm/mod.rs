@@ -6,7 +6,7 @@ mod parse;
 mod pki;
 mod wire;
 
-pub(crate) use config::merge;
+pub(crate) use config::{API_PORT, merge};
 pub use config::{ClusterImages, init_documents, join_document};
 pub use discovery::{Discovery, with_discovery};
 pub use parse::{

@@ -12,6 +12,7 @@ mod unit;
 
 pub use cluster::{ControlPlaneHealth, control_plane_health, etcd_probe, nodes_probe};
 pub use file::{block_of, with_block};
+pub(crate) use judge::{VERIFY_NAMESPACE, blob_path};
 pub use judge::{probes, satisfied};
 pub use node_state::{Membership, NodeState, membership, node_state, node_state_probe};
 pub use shell::{SHELL_PROBES, shell_probe};

@@ -1,0 +1,101 @@
+//! What is done and awaited through a control plane.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::context::Context;
+use crate::error::{Error, Result};
+use crate::exec::StepNote;
+use crate::host::{Answer, Command};
+use crate::plan::Action;
+use crate::resource::{probes, satisfied};
+
+const KUBECTL: [&str; 3] = ["kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"];
+/// Between two looks; a look is one round trip.
+const PAUSE: Duration = Duration::from_millis(700);
+
+pub(super) fn kubectl<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+    Command::new(KUBECTL.into_iter().chain(args))
+}
+
+pub(super) async fn node_meta(
+    ctx: &Context,
+    host: &str,
+    node: &str,
+    labels: &BTreeMap<String, String>,
+    taints: &[String],
+    remove_taints: &[String],
+) -> Result<()> {
+    if !labels.is_empty() {
+        let pairs: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let args = ["label", "node", node, "--overwrite"].into_iter().chain(pairs.iter().map(String::as_str));
+        ctx.must(host, kubectl(args), &format!("label node {node}")).await?;
+    }
+    if !taints.is_empty() {
+        let args = ["taint", "node", node, "--overwrite"].into_iter().chain(taints.iter().map(String::as_str));
+        ctx.must(host, kubectl(args), &format!("taint node {node}")).await?;
+    }
+    for taint in remove_taints {
+        let command = kubectl(["taint", "node", node, &format!("{taint}-")]);
+        let output = ctx.run(host, &command).await?;
+        // A taint that is not there is what is wanted.
+        if !output.ok() && !String::from_utf8_lossy(&output.stderr).contains("not found") {
+            output.check(host, &command, &format!("take a taint off node {node}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the action's own probes are satisfied.
+pub(super) async fn wait(
+    ctx: &Context,
+    host: &str,
+    action: &Action,
+    notes: &(dyn Fn(StepNote) + Send + Sync),
+) -> Result<()> {
+    let (what, timeout_s) = match action {
+        Action::WaitNodeReady { node, timeout_s } => (format!("node {node} is not Ready"), *timeout_s),
+        Action::WaitControlPlane { node, timeout_s, .. } => {
+            (format!("the control plane on {node} is not healthy"), *timeout_s)
+        }
+        Action::WaitEtcdMembers { members, timeout_s } => {
+            (format!("etcd's members are not {}, all healthy", members.join(", ")), *timeout_s)
+        }
+        _ => return Ok(()),
+    };
+    let questions = probes(action);
+    let until = Instant::now() + Duration::from_secs(timeout_s);
+    let mut told = false;
+    loop {
+        let answers = ctx.host(host)?.probe(&questions).await?;
+        if satisfied(action, &answers) {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(Error::failed(format!("{what} after {timeout_s} s"))
+                .on(host)
+                .command(crate::error::FailedCommand::new("read-only probe", "last seen", &last_seen(&answers)))
+                .hint("`provision status` shows the whole cluster; on the node: `journalctl -u kubelet`"));
+        }
+        if !told {
+            notes(StepNote::Text(what.clone()));
+            told = true;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn last_seen(answers: &[Answer]) -> String {
+    match answers.first() {
+        Some(Answer::Shell { stdout, stderr, .. }) => {
+            // A node list is long JSON: only what is not well is worth a line.
+            let nodes = crate::kubeadm::nodes(stdout).map(|nodes| {
+                nodes.iter().map(|n| format!("{} ready={} {}", n.name, n.ready, n.kubelet_version)).collect::<Vec<_>>().join("\n")
+            });
+            nodes.unwrap_or_else(|_| format!("{stdout}{stderr}"))
+        }
+        other => format!("{other:?}"),
+    }
+}

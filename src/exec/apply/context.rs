@@ -1,0 +1,115 @@
+//! What the mutations act with, and the engine's [`Runner`] over real hosts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::dispatch::apply;
+use crate::bundle::Digest;
+use crate::error::{Error, Result};
+use crate::exec::{Event, Runner, Sink, StepNote};
+use crate::host::{Answer, Command, Host, Output, Probe};
+use crate::inventory::Inventory;
+use crate::plan::{Action, Step};
+use crate::resource::{probes, satisfied};
+
+/// All that mutations act with.
+pub struct Context {
+    /// The connected hosts by name.
+    pub hosts: BTreeMap<String, Arc<dyn Host>>,
+    /// Where a blob lies on the operator's machine.
+    pub blob_path: Box<dyn Fn(&Digest) -> PathBuf + Send + Sync>,
+    /// The inventory.
+    pub inventory: Arc<Inventory>,
+    /// Takes the record of every remote command.
+    pub sink: Arc<dyn Sink>,
+}
+
+impl Context {
+    /// The host of this name.
+    pub(super) fn host(&self, name: &str) -> Result<&Arc<dyn Host>> {
+        self.hosts.get(name).ok_or_else(|| Error::failed(format!("the plan names host {name}, which is not connected")))
+    }
+
+    /// Runs a command and records it. A command that ran and failed is `Ok`.
+    pub(super) async fn run(&self, host: &str, command: &Command) -> Result<Output> {
+        let result = self.host(host)?.run(command).await;
+        let ended = match &result {
+            Ok(output) => output.exit.to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.sink.event(&Event::Command { host: host.to_owned(), line: command.line(), ended });
+        result
+    }
+
+    /// Runs a command that has to succeed; `attempted` completes "failed to".
+    pub(super) async fn must(&self, host: &str, command: Command, attempted: &str) -> Result<Output> {
+        self.run(host, &command).await?.check(host, &command, attempted)
+    }
+
+    /// Runs a constant shell script with positional arguments, which has to succeed.
+    pub(super) async fn script(
+        &self,
+        host: &str,
+        name: &str,
+        text: &str,
+        args: &[&str],
+        timeout: Duration,
+        attempted: &str,
+    ) -> Result<Output> {
+        let command = script_command(text, args).timeout(timeout);
+        let output = self.host(host)?.run(&command).await;
+        let shown = Command::new(std::iter::once(name).chain(args.iter().copied()));
+        let ended = output.as_ref().map_or_else(ToString::to_string, |o| o.exit.to_string());
+        self.sink.event(&Event::Command { host: host.to_owned(), line: shown.line(), ended });
+        output?.check(host, &shown, attempted)
+    }
+
+    /// Asks one question.
+    pub(super) async fn ask(&self, host: &str, probe: Probe) -> Result<Answer> {
+        let mut answers = self.host(host)?.probe(&[probe]).await?;
+        answers.pop().ok_or_else(|| Error::failed("the host gave no answer").on(host))
+    }
+}
+
+/// `sh -c TEXT sh ARGS...`
+pub(super) fn script_command(text: &str, args: &[&str]) -> Command {
+    Command::new(["sh", "-c", text, "sh"].into_iter().chain(args.iter().copied()))
+}
+
+/// The engine's hands on real (or fake) hosts.
+pub struct HostRunner {
+    context: Context,
+    /// Tests that ran well: nothing on the hosts shows that they did.
+    tested: Mutex<BTreeSet<String>>,
+}
+
+impl HostRunner {
+    /// A runner over this context.
+    #[must_use]
+    pub fn new(context: Context) -> Self {
+        Self { context, tested: Mutex::new(BTreeSet::new()) }
+    }
+}
+
+#[async_trait]
+impl Runner for HostRunner {
+    async fn satisfied(&self, step: &Step) -> Result<bool> {
+        if matches!(step.action, Action::TestPodNetwork { .. }) {
+            return Ok(self.tested.lock().is_ok_and(|done| done.contains(&step.id)));
+        }
+        let answers = self.context.host(&step.host)?.probe(&probes(&step.action)).await?;
+        Ok(satisfied(&step.action, &answers))
+    }
+
+    async fn apply(&self, step: &Step, notes: &(dyn Fn(StepNote) + Send + Sync)) -> Result<()> {
+        apply(&self.context, step, notes).await?;
+        if let Ok(mut done) = self.tested.lock() {
+            done.insert(step.id.clone());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+//! From an action to the function that carries it out.
+
+use super::context::Context;
+use super::{cluster, files, images, join, network, reset, system, units};
+use crate::error::Result;
+use crate::exec::StepNote;
+use crate::plan::{Action, Step};
+
+/// Carries out the step's action once.
+pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) + Send + Sync)) -> Result<()> {
+    let host = step.host.as_str();
+    match &step.action {
+        Action::WriteFile { path, content, mode } => files::write(ctx, host, path, content, *mode).await,
+        Action::RemoveFile { path } => files::remove(ctx, host, path).await,
+        Action::WriteBlock { path, marker, lines } => files::write_block(ctx, host, path, marker, lines).await,
+        Action::LoadModule { module } => system::load_module(ctx, host, module).await,
+        Action::SetSysctl { key, value } => system::set_sysctl(ctx, host, key, value).await,
+        Action::SwapOff => system::swap_off(ctx, host).await,
+        Action::PutBlob { digest, size, .. } => files::put_blob(ctx, host, digest, *size, notes).await,
+        Action::InstallBlob { digest, path, mode } => files::install(ctx, host, digest, path, *mode).await,
+        Action::UnpackBlob { digest, members } => files::unpack(ctx, host, digest, members).await,
+        Action::Unit { name, enabled, active, started_after: _ } => {
+            units::bring(ctx, host, name, *enabled, *active).await
+        }
+        Action::ImportImage { name, manifest, manifest_size, media_type, blobs } => {
+            images::import(ctx, host, name, manifest, *manifest_size, media_type, blobs).await
+        }
+        Action::ResetPartial { node, control_plane } => reset::partial(ctx, host, node, *control_plane).await,
+        Action::KubeadmInit { config, skip_phases, ignore_preflight_errors, .. } => {
+            join::init(ctx, host, config, skip_phases, ignore_preflight_errors).await
+        }
+        Action::KubeadmJoin { control_plane, config, skip_phases, ignore_preflight_errors, sponsors, .. } => {
+            let plan = join::Join {
+                control_plane: *control_plane,
+                config,
+                skip_phases,
+                ignore: ignore_preflight_errors,
+                sponsors,
+            };
+            join::join(ctx, host, &plan).await
+        }
+        Action::NodeMeta { node, labels, taints, remove_taints } => {
+            cluster::node_meta(ctx, host, node, labels, taints, remove_taints).await
+        }
+        Action::WaitNodeReady { .. } | Action::WaitControlPlane { .. } | Action::WaitEtcdMembers { .. } => {
+            cluster::wait(ctx, host, &step.action, notes).await
+        }
+        Action::TestPodNetwork { image, nodes, timeout_s } => {
+            network::test(ctx, host, image, nodes, *timeout_s, notes).await
+        }
+        Action::ResetHost { node, files, units, dirs } => reset::host(ctx, host, node, files, units, dirs).await,
+    }
+}

@@ -1,0 +1,133 @@
+//! `kubeadm init` and `kubeadm join`.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::context::Context;
+use crate::error::{Error, FailedCommand, Result};
+use crate::host::{Answer, Command, FileSpec, Output, Probe};
+use crate::kubeadm::{Discovery, ca_hash, certificate_key, token, with_discovery};
+
+/// kubeadm gives up on its own after 4 to 5 minutes; a slow disk doubles that.
+const KUBEADM_TIMEOUT: Duration = Duration::from_secs(900);
+const CA: &str = "/etc/kubernetes/pki/ca.crt";
+
+/// A planned join.
+pub(super) struct Join<'a> {
+    pub(super) control_plane: bool,
+    pub(super) config: &'a str,
+    pub(super) skip_phases: &'a [String],
+    pub(super) ignore: &'a [String],
+    pub(super) sponsors: &'a [String],
+}
+
+pub(super) async fn init(ctx: &Context, host: &str, config: &str, skip: &[String], ignore: &[String]) -> Result<()> {
+    run_kubeadm(ctx, host, "init", config, skip, ignore).await
+}
+
+pub(super) async fn join(ctx: &Context, host: &str, plan: &Join<'_>) -> Result<()> {
+    let mut last = Error::failed("there is no control plane to join through").on(host);
+    for sponsor in plan.sponsors {
+        let credentials = match credentials(ctx, sponsor, plan.control_plane).await {
+            Ok(credentials) => credentials,
+            Err(error) => {
+                last = error;
+                continue;
+            }
+        };
+        let config = with_discovery(plan.config, &credentials.discovery())?;
+        let result = run_kubeadm(ctx, host, "join", &config, plan.skip_phases, plan.ignore).await;
+        // The token is for this join alone; should it stay, it ends by itself in 15 minutes.
+        let id = credentials.token.expose_secret().split('.').next().unwrap_or_default().to_owned();
+        let delete = kubeadm(["token", "delete", &id]).timeout(Duration::from_secs(20));
+        let _ = ctx.run(sponsor, &delete).await;
+        return result;
+    }
+    Err(Error::failed("no control plane gave credentials for the join")
+        .on(host)
+        .source(last)
+        .hint("`provision status` shows which control planes answer"))
+}
+
+struct Credentials {
+    endpoint: String,
+    token: SecretString,
+    ca_hash: String,
+    certificate_key: Option<SecretString>,
+}
+
+impl Credentials {
+    fn discovery(&self) -> Discovery<'_> {
+        Discovery {
+            api_endpoint: &self.endpoint,
+            token: &self.token,
+            ca_hash: &self.ca_hash,
+            certificate_key: self.certificate_key.as_ref(),
+        }
+    }
+}
+
+fn kubeadm<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+    Command::new(std::iter::once("kubeadm").chain(args))
+        // Without these kubeadm looks at the current directory's and the login user's settings.
+        .env("KUBECONFIG", "/etc/kubernetes/admin.conf")
+}
+
+/// Fresh credentials: a token lives 24 hours and a certificate key 2, so neither is kept from one join to the next.
+async fn credentials(ctx: &Context, sponsor: &str, control_plane: bool) -> Result<Credentials> {
+    let made = ctx
+        .must(sponsor, kubeadm(["token", "create", "--ttl", "15m", "--description", "provision"]), "make a join token")
+        .await?;
+    let token = token(&made.text()).map_err(|e| e.on(sponsor))?;
+    let certificate_key = if control_plane {
+        let made = ctx.must(sponsor, kubeadm(["init", "phase", "upload-certs", "--upload-certs"]), "upload the certificates").await?;
+        Some(certificate_key(&made.text()).map_err(|e| e.on(sponsor))?)
+    } else {
+        None
+    };
+    let Answer::File(file) = ctx.ask(sponsor, Probe::Content(CA.into())).await? else {
+        return Err(Error::failed(format!("there is no {CA}")).on(sponsor));
+    };
+    let pem = String::from_utf8_lossy(&file.content.unwrap_or_default()).into_owned();
+    let address = ctx.inventory.hosts.iter().find(|h| h.name == sponsor).map(|h| h.address);
+    let address = address.ok_or_else(|| Error::failed(format!("{sponsor} is not in the inventory")))?;
+    let endpoint = std::net::SocketAddr::new(address, crate::kubeadm::API_PORT).to_string();
+    Ok(Credentials { endpoint, token, ca_hash: ca_hash(&pem).map_err(|e| e.on(sponsor))?, certificate_key })
+}
+
+async fn run_kubeadm(ctx: &Context, host: &str, verb: &str, config: &str, skip: &[String], ignore: &[String]) -> Result<()> {
+    // /run is memory: the credentials of a join never reach a disk.
+    let path = format!("/run/provision/kubeadm-{verb}.yaml");
+    ctx.host(host)?.write_file(&FileSpec { path: path.clone(), content: config.into(), mode: 0o600 }).await?;
+    let mut argv = vec!["kubeadm".to_owned(), verb.to_owned(), "--config".into(), path.clone()];
+    if !skip.is_empty() {
+        argv.push(format!("--skip-phases={}", skip.join(",")));
+    }
+    if !ignore.is_empty() {
+        argv.push(format!("--ignore-preflight-errors={}", ignore.join(",")));
+    }
+    let command = Command::new(argv).timeout(KUBEADM_TIMEOUT).unit(format!("provision-kubeadm-{verb}"));
+    let result = ctx.run(host, &command).await;
+    let _ = ctx.run(host, &Command::new(["rm", "-f", "--", &path])).await;
+    let output = result?;
+    if output.ok() {
+        return Ok(());
+    }
+    Err(failure(ctx, host, verb, &command, &output).await)
+}
+
+/// kubeadm says little of why the kubelet or a static pod does not come up: their own words are added.
+async fn failure(ctx: &Context, host: &str, verb: &str, command: &Command, output: &Output) -> Error {
+    const TEXT: &str = r#"journalctl --no-pager -q -n 8 -o cat -u kubelet 2>/dev/null
+for f in $(ls -t /var/log/pods/*/*/*.log 2>/dev/null | head -n 3); do echo "== $f"; tail -n 3 "$f"; done
+"#;
+    let more = ctx.run(host, &super::context::script_command(TEXT, &[])).await.map(|o| o.text()).unwrap_or_default();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let tail: Vec<&str> = stderr.trim_end().lines().collect();
+    let tail = tail[tail.len().saturating_sub(9)..].join("\n");
+    Error::failed(format!("kubeadm {verb} failed"))
+        .on(host)
+        .command(FailedCommand::new(command.line(), output.exit.to_string(), &format!("{tail}\n{more}")))
+        .hint("mend the cause and run apply again: what is half done is cleared and done anew")
+}

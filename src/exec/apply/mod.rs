@@ -1,0 +1,14 @@
+//! The one mutation behind each action.
+
+mod cluster;
+mod context;
+mod dispatch;
+mod files;
+mod images;
+mod join;
+mod network;
+mod reset;
+mod system;
+mod units;
+
+pub use context::{Context, HostRunner};

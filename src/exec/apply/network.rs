@@ -1,0 +1,83 @@
+//! A test pod on every node, asked from every other over the pod network.
+
+use std::time::Duration;
+
+use super::cluster::kubectl;
+use super::context::Context;
+use crate::error::{Error, Result};
+use crate::exec::StepNote;
+use crate::resource::VERIFY_NAMESPACE;
+
+/// `$1` namespace, `$2` timeout in seconds, `$3` number of pods. Waits until all run, then asks each from each.
+const TEST: &str = r#"export KUBECONFIG=/etc/kubernetes/admin.conf
+ns=$1 until=$(($(date +%s) + $2)) want=$3
+pods() { kubectl -n "$ns" get pods -l app=provision-verify -o 'jsonpath={range .items[*]}{.metadata.name} {.status.podIP} {.status.phase}{"\n"}{end}'; }
+while :; do
+    list=$(pods) && [ "$(printf '%s\n' "$list" | grep -c ' Running$')" = "$want" ] && break
+    if [ "$(date +%s)" -ge "$until" ]; then
+        echo "not all test pods run:" >&2; printf '%s\n' "$list" >&2
+        kubectl -n "$ns" get events --sort-by=.lastTimestamp 2>/dev/null | tail -n 8 >&2
+        exit 1
+    fi
+    sleep 0.5
+done
+ips=$(printf '%s\n' "$list" | cut -d' ' -f2)
+for pod in $(printf '%s\n' "$list" | cut -d' ' -f1); do
+    until kubectl -n "$ns" exec "$pod" -- /bin/sh -c 'for ip in "$@"; do case $ip in *:*) u="[$ip]" ;; *) u=$ip ;; esac
+            busybox wget -q -T 5 -O - "http://$u:8080/hostname" >/dev/null || { echo "no answer from $ip" >&2; exit 1; }; done' sh $ips; do
+        if [ "$(date +%s)" -ge "$until" ]; then echo "from pod $pod" >&2; printf '%s\n' "$list" >&2; exit 1; fi
+        sleep 1
+    done
+done
+"#;
+
+pub(super) async fn test(
+    ctx: &Context,
+    host: &str,
+    image: &str,
+    nodes: &[String],
+    timeout_s: u64,
+    notes: &(dyn Fn(StepNote) + Send + Sync),
+) -> Result<()> {
+    remove(ctx, host).await?;
+    let manifest = manifest(image, nodes);
+    ctx.must(host, kubectl(["apply", "-f", "-"]).stdin(manifest), "create the test pods").await?;
+    notes(StepNote::Text(format!("{} test pods ask one another", nodes.len())));
+    let (limit, count) = (timeout_s.to_string(), nodes.len().to_string());
+    let room = Duration::from_secs(timeout_s + 60);
+    // After a failure the namespace stays: it is the evidence, and the next plan sees it and tests again.
+    ctx.script(host, "test-pod-network", TEST, &[VERIFY_NAMESPACE, &limit, &count], room, "reach every test pod from every other")
+        .await
+        .map_err(|e: Error| e.hint(format!("the pods stay for a look: kubectl -n {VERIFY_NAMESPACE} get pods -o wide")))?;
+    remove(ctx, host).await
+}
+
+async fn remove(ctx: &Context, host: &str) -> Result<()> {
+    let command = kubectl(["delete", "namespace", VERIFY_NAMESPACE, "--ignore-not-found", "--timeout=90s"])
+        .timeout(Duration::from_secs(120));
+    ctx.must(host, command, "remove the test pods").await.map(drop)
+}
+
+fn manifest(image: &str, nodes: &[String]) -> String {
+    let mut items = vec![serde_json::json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": VERIFY_NAMESPACE },
+    })];
+    items.extend(nodes.iter().map(|node| {
+        serde_json::json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": format!("verify-{node}"), "namespace": VERIFY_NAMESPACE, "labels": { "app": "provision-verify" } },
+            "spec": {
+                // Pinned by label, not by nodeName: the scheduler is tested too.
+                "nodeSelector": { "kubernetes.io/hostname": node },
+                "tolerations": [{ "operator": "Exists" }],
+                "terminationGracePeriodSeconds": 0,
+                "automountServiceAccountToken": false,
+                "containers": [{
+                    "name": "http", "image": image, "imagePullPolicy": "Never",
+                    "command": ["/bin/sh", "-c", "exec busybox httpd -f -p 8080 -h /etc"],
+                }],
+            },
+        })
+    }));
+    serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
+}
