@@ -1,0 +1,196 @@
+//! Building a bundle from a lock: fetched in parallel, written beside its place, renamed when whole.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::archive::members;
+use super::fetch::fetch;
+use super::hash::hash_file;
+use super::http::client;
+use super::layout::{artifact_manifest, index, write_blob};
+use super::lock::{is_archive, told};
+use super::lockfile::{Lock, LockedFile, LockedImage};
+use super::manifest::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Verified};
+use super::registry::{ImageName, Registries};
+use crate::error::{Context as _, Error, Result};
+use crate::exec::{Event, Outcome, Sink};
+use crate::inventory::{Arch, Sources};
+
+/// Builds the bundle of `lock` at `out` with `concurrency` downloads at once. The same lock gives the same bytes.
+///
+/// Memory does not grow with the bundle: everything is streamed. A bundle that stands at `out` is replaced only when
+/// the new one is whole.
+pub async fn build(lock: &Lock, sources: &Sources, out: &Path, concurrency: usize, sink: Arc<dyn Sink>) -> Result<BundleManifest> {
+    let partial = with_suffix(out, ".partial");
+    let making = || format!("failed to make {}", partial.display());
+    if tokio::fs::try_exists(&partial).await.unwrap_or(false) {
+        tokio::fs::remove_dir_all(&partial).await.context(making)?;
+    }
+    tokio::fs::create_dir_all(partial.join("blobs/sha256")).await.context(making)?;
+    let registries = Registries::new(sources);
+    let concurrency = concurrency.max(1);
+    let mut artifacts: Vec<Artifact> =
+        futures::stream::iter(lock.files.iter().map(|file| add_file(&partial, file, sink.as_ref())))
+            .buffer_unordered(concurrency)
+            .try_collect()
+            .await?;
+    let per_arch = lock.images.iter().flat_map(|image| image.manifests.iter().map(move |(arch, digest)| (image, arch, digest)));
+    let images: Vec<Artifact> = futures::stream::iter(
+        per_arch.map(|(image, arch, digest)| add_image(&partial, &registries, image, arch, digest, sink.as_ref())),
+    )
+    .buffer_unordered(concurrency)
+    .try_collect()
+    .await?;
+    artifacts.extend(images);
+    let lock_digest = Digest::of(lock.to_toml()?.as_bytes());
+    let mut manifest =
+        BundleManifest { format_version: BUNDLE_FORMAT, kubernetes: lock.kubernetes.clone(), lock: lock_digest, artifacts };
+    let canonical = manifest.to_canonical_json();
+    manifest = serde_json::from_str(&canonical).context(|| "failed to read bundle.json back".into())?;
+    let size_of = |a: &Artifact| {
+        let path = partial.join("blobs/sha256").join(a.manifest.hex());
+        std::fs::metadata(&path).map(|m| m.len()).context(|| format!("failed to look at {}", path.display()))
+    };
+    for (name, text) in [
+        ("oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}\n".to_owned()),
+        ("index.json", index(&manifest.artifacts, &size_of)?),
+        ("bundle.json", canonical),
+    ] {
+        tokio::fs::write(partial.join(name), text).await.context(|| format!("failed to write {name}"))?;
+    }
+    put_in_place(&partial, out).await?;
+    Ok(manifest)
+}
+
+async fn put_in_place(partial: &Path, out: &Path) -> Result<()> {
+    let old = with_suffix(out, ".old");
+    let moving = || format!("failed to put the bundle at {}", out.display());
+    if tokio::fs::try_exists(out).await.unwrap_or(false) {
+        if !out.join("bundle.json").exists() {
+            return Err(Error::refused(format!("{} is there and is no bundle", out.display())).hint("name another place, or move it away"));
+        }
+        let _ = tokio::fs::remove_dir_all(&old).await;
+        tokio::fs::rename(out, &old).await.context(moving)?;
+    }
+    tokio::fs::rename(partial, out).await.context(moving)?;
+    let _ = tokio::fs::remove_dir_all(&old).await;
+    Ok(())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
+/// Puts a cached blob into the bundle, hashed once more on the way. A hard link when the file system allows it: the
+/// cache's files are never written to again.
+async fn place(dir: &Path, cached: &Path, digest: &Digest) -> Result<u64> {
+    let target = dir.join("blobs/sha256").join(digest.hex());
+    let found = hash_file(cached).await?;
+    if found != *digest {
+        let _ = tokio::fs::remove_file(cached).await;
+        return Err(Error::invalid(format!("the cached blob {digest} hashes to {found}; it was removed"))
+            .hint("run the same command again: it is fetched anew"));
+    }
+    let placing = || format!("failed to write {}", target.display());
+    if !tokio::fs::try_exists(&target).await.unwrap_or(false) {
+        if tokio::fs::hard_link(cached, &target).await.is_err() {
+            tokio::fs::copy(cached, &target).await.context(placing)?;
+        }
+    }
+    Ok(tokio::fs::metadata(&target).await.context(placing)?.len())
+}
+
+async fn add_file(dir: &Path, file: &LockedFile, sink: &dyn Sink) -> Result<Artifact> {
+    let step = format!("build/-/{}-{}", file.name, file.arch.as_str());
+    told(sink, &step, format!("{} {}", file.name, file.version), async {
+        let url = file.url.clone();
+        let request = move || Ok(client()?.get(&url));
+        let progress = |done, total| sink.event(&Event::Progress { step: step.clone(), done, total });
+        let cached = fetch(&file.url, &file.sha256, &request, &progress).await?;
+        let size = place(dir, &cached, &file.sha256).await?;
+        let members = if is_archive(file) {
+            tokio::task::spawn_blocking(move || members(&cached)).await.context(|| "failed to look into the archive".into())??
+        } else {
+            Vec::new()
+        };
+        let media_type = if is_archive(file) { "application/gzip" } else { "application/octet-stream" };
+        let blob = BlobRef { digest: file.sha256.clone(), size, media_type: media_type.into() };
+        let title = file.url.rsplit('/').next().unwrap_or(&file.name);
+        let artifact = Artifact {
+            kind: file.kind,
+            name: file.name.clone(),
+            version: file.version.clone(),
+            arch: file.arch,
+            digest: file.sha256.clone(),
+            size,
+            source: file.url.clone(),
+            verified: file.checksum_url.clone().map_or(Verified::LockOnly, |url| Verified::ChecksumFile { url }),
+            manifest: artifact_manifest(dir, title, &blob).await?,
+            blobs: vec![blob],
+            members,
+        };
+        Ok((artifact, Outcome::Changed))
+    })
+    .await
+}
+
+async fn add_image(
+    dir: &Path,
+    registries: &Registries<'_>,
+    locked: &LockedImage,
+    arch: &str,
+    digest: &Digest,
+    sink: &dyn Sink,
+) -> Result<Artifact> {
+    let step = format!("build/-/{}-{arch}", locked.name);
+    told(sink, &step, locked.name.clone(), async {
+        let image = ImageName::parse(&locked.name)?;
+        let pulled = registries.manifest(&image, &digest.to_string()).await.context(|| format!("failed to pull {}", locked.name))?;
+        write_blob(dir, &pulled.bytes).await?;
+        let json: serde_json::Value =
+            serde_json::from_slice(&pulled.bytes).context(|| format!("failed to read the manifest of {}", locked.name))?;
+        let mut blobs = vec![BlobRef { digest: digest.clone(), size: pulled.bytes.len() as u64, media_type: pulled.media_type }];
+        let layers = json.get("layers").and_then(|l| l.as_array()).cloned().unwrap_or_default();
+        let descriptors: Vec<serde_json::Value> = json.get("config").cloned().into_iter().chain(layers).collect();
+        let total: u64 = descriptors.iter().filter_map(|d| d.get("size")?.as_u64()).sum();
+        let mut before = 0;
+        for descriptor in descriptors {
+            let text = |key: &str| descriptor.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+            let blob: Digest = text("digest").parse().context(|| format!("failed to read the manifest of {}", locked.name))?;
+            let said = descriptor.get("size").and_then(serde_json::Value::as_u64).unwrap_or(0);
+            let url = registries.blob_url(&image, &blob);
+            let request = registries.blob_request(&image, &url).await?;
+            let progress =
+                |done: u64, _| sink.event(&Event::Progress { step: step.clone(), done: before + done, total });
+            let cached = fetch(&url, &blob, request.as_ref(), &progress).await?;
+            let size = place(dir, &cached, &blob).await?;
+            if size != said {
+                return Err(Error::invalid(format!("{url} has {size} bytes, its manifest says {said}")));
+            }
+            before += size;
+            if !blobs.iter().any(|b| b.digest == blob) {
+                blobs.push(BlobRef { digest: blob, size, media_type: text("mediaType") });
+            }
+        }
+        let arch = serde_json::from_value::<Arch>(arch.into()).context(|| format!("unknown architecture {arch} in the lock"))?;
+        let artifact = Artifact {
+            kind: ArtifactKind::Image,
+            name: locked.name.clone(),
+            version: image.tag.clone(),
+            arch,
+            digest: digest.clone(),
+            size: blobs.iter().map(|b| b.size).sum(),
+            source: registries.blob_url(&image, digest).replace("/blobs/", "/manifests/"),
+            verified: Verified::RegistryDigest,
+            manifest: digest.clone(),
+            blobs,
+            members: Vec::new(),
+        };
+        Ok((artifact, Outcome::Changed))
+    })
+    .await
+}

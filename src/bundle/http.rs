@@ -1,0 +1,87 @@
+//! HTTP: one client, retries with backoff.
+
+use std::sync::{Once, OnceLock};
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode};
+
+use crate::error::{Context as _, Error, Result};
+
+/// Attempts at one request or transfer.
+pub(super) const ATTEMPTS: u32 = 5;
+
+/// Makes rustls' provider known to the process; harmless when called again.
+pub fn tls_init() {
+    static ONCE: Once = Once::new();
+    // An Err means that somebody installed one before: that is as good.
+    ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+}
+
+/// The client. Redirects are followed; reqwest drops credentials when one leads to another host.
+pub(super) fn client() -> Result<Client> {
+    static CLIENT: OnceLock<Client> = OnceLock::new();
+    if let Some(client) = CLIENT.get() {
+        return Ok(client.clone());
+    }
+    tls_init();
+    let made = Client::builder()
+        .user_agent(concat!("provision/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(15))
+        // Between two pieces of a body; a whole download may take as long as it needs.
+        .read_timeout(Duration::from_secs(60))
+        .build()
+        .context(|| "failed to set up HTTPS".into())?;
+    Ok(CLIENT.get_or_init(|| made).clone())
+}
+
+/// Whether trying again may help with this status.
+pub(super) fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+}
+
+/// The pause before attempt `next` (from 2): 0.5 s doubled each time, and up to half of it more, by the clock.
+pub(super) async fn back_off(next: u32) {
+    let base = 500 * (1 << next.saturating_sub(2).min(5));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let jitter = now.map_or(0, |d| u64::from(d.subsec_nanos()) % (base / 2));
+    tokio::time::sleep(Duration::from_millis(base + jitter)).await;
+}
+
+/// An error for an answer that is not what was asked for.
+pub(super) fn bad_status(url: &str, status: StatusCode) -> Error {
+    let error = Error::failed(format!("{url} answered {status}"));
+    match status {
+        StatusCode::NOT_FOUND => error.hint("is the version right, and does [sources] point at a mirror that has it?"),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            error.hint("set [sources.auth.\"HOST\"] with user and password_env or password_file")
+        }
+        _ => error,
+    }
+}
+
+/// A small text, with retries.
+pub(super) async fn get_text(url: &str) -> Result<Option<String>> {
+    let client = client()?;
+    let mut last = None;
+    for attempt in 1..=ATTEMPTS {
+        if attempt > 1 {
+            back_off(attempt).await;
+        }
+        match client.get(url).send().await {
+            Ok(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(None),
+            Ok(answer) if answer.status().is_success() => match answer.text().await {
+                Ok(text) => return Ok(Some(text)),
+                Err(e) => last = Some(Error::failed(format!("{url} broke off")).source(e)),
+            },
+            Ok(answer) if is_passing(answer.status()) => last = Some(bad_status(url, answer.status())),
+            Ok(answer) => return Err(bad_status(url, answer.status())),
+            Err(e) => last = Some(unreachable(url, e)),
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::failed(format!("{url} did not answer"))))
+}
+
+/// An error for a server that does not answer.
+pub(super) fn unreachable(url: &str, e: reqwest::Error) -> Error {
+    Error::failed(format!("failed to fetch {url}")).source(e.without_url()).hint("is there a proxy (HTTPS_PROXY), or a mirror to set in [sources]?")
+}

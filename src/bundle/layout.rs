@@ -1,0 +1,77 @@
+//! The OCI image layout of a bundle: what skopeo, oras and podman read without us.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::manifest::{Artifact, ArtifactKind, BlobRef, Digest};
+use crate::error::{Context as _, Result};
+
+/// The media type of an OCI image manifest.
+pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The artifact type of binaries, archives and files.
+pub(super) const ARTIFACT_TYPE: &str = "application/vnd.provision.artifact.v1";
+/// The media type and the content of an artifact's empty config (OCI image specification 1.1).
+const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+const EMPTY: &[u8] = b"{}";
+
+/// Writes bytes as a blob and returns its digest.
+pub(super) async fn write_blob(dir: &Path, bytes: &[u8]) -> Result<Digest> {
+    let digest = Digest::of(bytes);
+    let path = dir.join("blobs/sha256").join(digest.hex());
+    tokio::fs::write(&path, bytes).await.context(|| format!("failed to write {}", path.display()))?;
+    Ok(digest)
+}
+
+/// Writes the manifest that carries a file as an OCI artifact; the file's blob is there already.
+pub(super) async fn artifact_manifest(dir: &Path, title: &str, blob: &BlobRef) -> Result<Digest> {
+    let config = write_blob(dir, EMPTY).await?;
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": ARTIFACT_TYPE,
+        "config": { "mediaType": EMPTY_TYPE, "digest": config.to_string(), "size": EMPTY.len() },
+        "layers": [{
+            "mediaType": blob.media_type, "digest": blob.digest.to_string(), "size": blob.size,
+            "annotations": { "org.opencontainers.image.title": title },
+        }],
+    });
+    write_blob(dir, manifest.to_string().as_bytes()).await
+}
+
+/// `index.json` for these artifacts, in their order. `size_of` tells the size of a manifest.
+pub(super) fn index(artifacts: &[Artifact], size_of: &dyn Fn(&Artifact) -> Result<u64>) -> Result<String> {
+    let mut manifests: Vec<Value> = Vec::new();
+    for artifact in artifacts {
+        let reference = match artifact.kind {
+            ArtifactKind::Image => artifact.name.clone(),
+            _ => format!("{}:{}-{}", artifact.name, artifact.version, artifact.arch.as_str()),
+        };
+        let mut annotations = json!({ "org.opencontainers.image.ref.name": reference });
+        if artifact.kind == ArtifactKind::Image {
+            annotations["io.containerd.image.name"] = json!(artifact.name);
+        }
+        let media_type = artifact
+            .blobs
+            .iter()
+            .find(|b| b.digest == artifact.manifest)
+            .map_or(OCI_MANIFEST, |b| b.media_type.as_str());
+        let mut entry = json!({
+            "mediaType": media_type,
+            "digest": artifact.manifest.to_string(),
+            "size": size_of(artifact)?,
+            "annotations": annotations,
+            "platform": { "architecture": artifact.arch.as_str(), "os": "linux" },
+        });
+        if artifact.kind != ArtifactKind::Image {
+            entry["artifactType"] = json!(ARTIFACT_TYPE);
+        }
+        manifests.push(entry);
+    }
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": manifests,
+    });
+    Ok(format!("{}\n", serde_json::to_string_pretty(&index).context(|| "failed to write index.json".into())?))
+}

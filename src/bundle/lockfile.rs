@@ -1,0 +1,89 @@
+//! The lock: every byte a bundle will hold, pinned by digest. TOML, kept in git, sorted, deterministic.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::manifest::{ArtifactKind, Digest};
+use crate::error::{Context as _, Error, Result};
+use crate::inventory::Arch;
+
+/// The version of the lock format.
+pub const LOCK_FORMAT: u32 = 1;
+
+/// A lock file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// [`LOCK_FORMAT`]
+    pub format_version: u32,
+    /// The Kubernetes version.
+    pub kubernetes: String,
+    /// Files.
+    #[serde(rename = "file", default)]
+    pub files: Vec<LockedFile>,
+    /// Images.
+    #[serde(rename = "image", default)]
+    pub images: Vec<LockedImage>,
+}
+
+/// A pinned file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedFile {
+    /// Binary or archive.
+    pub kind: ArtifactKind,
+    /// `kubeadm`, `containerd` ...
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its architecture.
+    pub arch: Arch,
+    /// Its digest.
+    pub sha256: Digest,
+    /// Where it is fetched from.
+    pub url: String,
+    /// Where its checksum was published; none when upstream publishes none and only this lock pins it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum_url: Option<String>,
+}
+
+/// A pinned image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedImage {
+    /// Its full name with tag.
+    pub name: String,
+    /// What the tag named when it was locked (an index or a manifest).
+    pub digest: Digest,
+    /// The manifest of each architecture.
+    pub manifests: BTreeMap<String, Digest>,
+}
+
+impl Lock {
+    /// As written to disk.
+    pub fn to_toml(&self) -> Result<String> {
+        let mut sorted = self.clone();
+        sorted.files.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
+        sorted.images.sort_by(|a, b| a.name.cmp(&b.name));
+        let body = toml::to_string(&sorted).context(|| "failed to write the lock".into())?;
+        Ok(format!("# Made by `provision bundle lock`. Keep it in git; `provision bundle build` makes the bundle from it.\n{body}"))
+    }
+
+    /// Reads a lock.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            Error::invalid(format!("failed to read the lock {}", path.display()))
+                .source(e)
+                .hint("`provision bundle lock` makes one")
+        })?;
+        let lock: Self = toml::from_str(&text)
+            .map_err(|e| Error::invalid(format!("the lock {} is broken", path.display())).source(e))?;
+        if lock.format_version > LOCK_FORMAT {
+            return Err(Error::invalid(format!("the lock {} has format {}", path.display(), lock.format_version))
+                .hint("it was made by a newer provision: use that one"));
+        }
+        Ok(lock)
+    }
+}

@@ -1,0 +1,121 @@
+//! What an inventory needs from upstream. Pure.
+
+use crate::bundle::ArtifactKind;
+use crate::error::Result;
+use crate::inventory::{Arch, EndpointMode, EtcdMode, Inventory};
+use crate::version::KubeVersion;
+
+/// A file to fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileWant {
+    /// Binary or archive.
+    pub kind: ArtifactKind,
+    /// `kubeadm`, `containerd` ...
+    pub name: &'static str,
+    /// Without a leading `v`.
+    pub version: String,
+    /// Its architecture.
+    pub arch: Arch,
+    /// Where it is.
+    pub url: String,
+    /// Where its checksum is published.
+    pub checksum_url: String,
+}
+
+/// Everything an inventory needs, except the control plane's images: those the locked kubeadm names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Files for every architecture.
+    pub files: Vec<FileWant>,
+    /// Images by full name.
+    pub images: Vec<String>,
+}
+
+/// containerd, runc, CNI plugins, crictl and etcd that go with a Kubernetes minor, when the inventory names none.
+/// Source: the dependency pins of each Kubernetes release (build/dependencies.yaml) and containerd's own support
+/// table; containerd 1.x ends with Kubernetes 1.35.
+const DEFAULTS: &[(u32, [&str; 5])] = &[
+    (36, ["2.2.1", "1.4.0", "1.9.0", "1.36.0", "3.6.8"]),
+    (34, ["2.1.4", "1.3.0", "1.7.1", "1.34.0", "3.6.5"]),
+    (31, ["1.7.28", "1.2.6", "1.5.1", "1.31.1", "3.5.21"]),
+    (26, ["1.7.28", "1.2.6", "1.3.0", "1.26.1", "3.5.21"]),
+    (20, ["1.6.38", "1.1.15", "1.1.1", "1.22.1", "3.4.37"]),
+];
+
+/// `[containerd, runc, cni-plugins, crictl, etcd]` for this minor.
+fn defaults(minor: u32) -> [&'static str; 5] {
+    DEFAULTS.iter().find(|(from, _)| minor >= *from).map_or(DEFAULTS[DEFAULTS.len() - 1].1, |(_, v)| *v)
+}
+
+/// What the inventory needs.
+pub fn wanted(inv: &Inventory) -> Result<Wanted> {
+    let version: KubeVersion = inv.cluster.version.parse()?;
+    let [containerd, runc, cni, crictl, etcd] = defaults(version.minor);
+    let pick = |own: &Option<String>, default: &str| own.clone().unwrap_or_else(|| default.to_owned());
+    let (s, r) = (&inv.sources, &inv.runtime);
+    let mut files = Vec::new();
+    for arch in &inv.cluster.arch {
+        let a = arch.as_str();
+        let mut add = |kind, name, version: String, url: String, checksum_url: Option<String>| {
+            // An empty version in the inventory leaves a part out.
+            if !version.is_empty() {
+                let checksum_url = checksum_url.unwrap_or_else(|| format!("{url}.sha256"));
+                files.push(FileWant { kind, name, version, arch: *arch, url, checksum_url });
+            }
+        };
+        for name in ["kubeadm", "kubelet", "kubectl"] {
+            let url = format!("{}/v{version}/bin/linux/{a}/{name}", s.kubernetes);
+            add(ArtifactKind::Binary, name, version.to_string(), url, None);
+        }
+        let v = pick(&r.runc_version, runc);
+        let sums = format!("{}/v{v}/runc.sha256sum", s.runc);
+        add(ArtifactKind::Binary, "runc", v.clone(), format!("{}/v{v}/runc.{a}", s.runc), Some(sums));
+        let v = pick(&r.containerd_version, containerd);
+        let url = format!("{}/v{v}/containerd-{v}-linux-{a}.tar.gz", s.containerd);
+        add(ArtifactKind::Archive, "containerd", v, url.clone(), Some(format!("{url}.sha256sum")));
+        let v = pick(&r.cni_plugins_version, cni);
+        let url = format!("{}/v{v}/cni-plugins-linux-{a}-v{v}.tgz", s.cni_plugins);
+        add(ArtifactKind::Archive, "cni-plugins", v, url, None);
+        let v = pick(&r.crictl_version, crictl);
+        add(ArtifactKind::Archive, "crictl", v.clone(), format!("{}/v{v}/crictl-v{v}-linux-{a}.tar.gz", s.crictl), None);
+        let v = pick(&inv.etcd.version, etcd);
+        let sums = format!("{}/v{v}/SHA256SUMS", s.etcd);
+        add(ArtifactKind::Archive, "etcd", v.clone(), format!("{}/v{v}/etcd-v{v}-linux-{a}.tar.gz", s.etcd), Some(sums));
+    }
+    let mut images = vec![inv.verify.image.clone()];
+    let endpoint = |default: &str| inv.endpoint.image.clone().unwrap_or_else(|| default.to_owned());
+    match inv.endpoint.mode {
+        EndpointMode::Haproxy => images.push(endpoint("docker.io/library/haproxy:3.2")),
+        EndpointMode::KeepalivedHaproxy => {
+            images.push(endpoint("docker.io/library/haproxy:3.2"));
+            images.push(
+                inv.endpoint.keepalived_image.clone().unwrap_or_else(|| "docker.io/osixia/keepalived:2.0.20".into()),
+            );
+        }
+        EndpointMode::KubeVip => images.push(endpoint("ghcr.io/kube-vip/kube-vip:v1.0.3")),
+        EndpointMode::FirstNode | EndpointMode::External => {}
+    }
+    images.sort();
+    images.dedup();
+    Ok(Wanted { files, images })
+}
+
+/// The control plane's images out of what kubeadm listed, with the inventory's tags, without what is skipped.
+pub(super) fn control_plane_images(inv: &Inventory, listed: &[String]) -> Vec<String> {
+    let skipped = |phase: &str| inv.kubeadm.skip_phases.iter().any(|p| p == phase || p == "addon");
+    listed
+        .iter()
+        .filter_map(|image| {
+            let (repository, tag) = image.rsplit_once(':')?;
+            let name = repository.rsplit('/').next().unwrap_or(repository);
+            let (keep, own) = match name {
+                "etcd" => (inv.etcd.mode == EtcdMode::Stacked, inv.etcd.image_tag.as_deref()),
+                "coredns" => (!skipped("addon/coredns"), inv.kubeadm.coredns_tag.as_deref()),
+                "kube-proxy" => (!skipped("addon/kube-proxy"), None),
+                "pause" => (true, inv.kubeadm.pause_tag.as_deref()),
+                _ => (true, None),
+            };
+            keep.then(|| format!("{repository}:{}", own.unwrap_or(tag)))
+        })
+        .collect()
+}
