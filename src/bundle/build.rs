@@ -22,7 +22,13 @@ use crate::inventory::{Arch, Sources};
 ///
 /// Memory does not grow with the bundle: everything is streamed. A bundle that stands at `out` is replaced only when
 /// the new one is whole.
-pub async fn build(lock: &Lock, sources: &Sources, out: &Path, concurrency: usize, sink: Arc<dyn Sink>) -> Result<BundleManifest> {
+pub async fn build(
+    lock: &Lock,
+    sources: &Sources,
+    out: &Path,
+    concurrency: usize,
+    sink: Arc<dyn Sink>,
+) -> Result<BundleManifest> {
     let partial = with_suffix(out, ".partial");
     let making = || format!("failed to make {}", partial.display());
     if tokio::fs::try_exists(&partial).await.unwrap_or(false) {
@@ -36,7 +42,8 @@ pub async fn build(lock: &Lock, sources: &Sources, out: &Path, concurrency: usiz
             .buffer_unordered(concurrency)
             .try_collect()
             .await?;
-    let per_arch = lock.images.iter().flat_map(|image| image.manifests.iter().map(move |(arch, digest)| (image, arch, digest)));
+    let per_arch =
+        lock.images.iter().flat_map(|image| image.manifests.iter().map(move |(arch, digest)| (image, arch, digest)));
     let images: Vec<Artifact> = futures::stream::iter(
         per_arch.map(|(image, arch, digest)| add_image(&partial, &registries, image, arch, digest, sink.as_ref())),
     )
@@ -45,8 +52,12 @@ pub async fn build(lock: &Lock, sources: &Sources, out: &Path, concurrency: usiz
     .await?;
     artifacts.extend(images);
     let lock_digest = Digest::of(lock.to_toml()?.as_bytes());
-    let mut manifest =
-        BundleManifest { format_version: BUNDLE_FORMAT, kubernetes: lock.kubernetes.clone(), lock: lock_digest, artifacts };
+    let mut manifest = BundleManifest {
+        format_version: BUNDLE_FORMAT,
+        kubernetes: lock.kubernetes.clone(),
+        lock: lock_digest,
+        artifacts,
+    };
     let canonical = manifest.to_canonical_json();
     manifest = serde_json::from_str(&canonical).context(|| "failed to read bundle.json back".into())?;
     let size_of = |a: &Artifact| {
@@ -69,7 +80,8 @@ async fn put_in_place(partial: &Path, out: &Path) -> Result<()> {
     let moving = || format!("failed to put the bundle at {}", out.display());
     if tokio::fs::try_exists(out).await.unwrap_or(false) {
         if !out.join("bundle.json").exists() {
-            return Err(Error::refused(format!("{} is there and is no bundle", out.display())).hint("name another place, or move it away"));
+            return Err(Error::refused(format!("{} is there and is no bundle", out.display()))
+                .hint("name another place, or move it away"));
         }
         let _ = tokio::fs::remove_dir_all(&old).await;
         tokio::fs::rename(out, &old).await.context(moving)?;
@@ -113,7 +125,9 @@ async fn add_file(dir: &Path, file: &LockedFile, sink: &dyn Sink) -> Result<Arti
         let cached = fetch(&file.url, &file.sha256, &request, &progress).await?;
         let size = place(dir, &cached, &file.sha256).await?;
         let members = if is_archive(file) {
-            tokio::task::spawn_blocking(move || members(&cached)).await.context(|| "failed to look into the archive".into())??
+            tokio::task::spawn_blocking(move || members(&cached))
+                .await
+                .context(|| "failed to look into the archive".into())??
         } else {
             Vec::new()
         };
@@ -149,18 +163,23 @@ async fn add_image(
     let step = format!("build/-/{}-{arch}", locked.name);
     told(sink, &step, locked.name.clone(), async {
         let image = ImageName::parse(&locked.name)?;
-        let pulled = registries.manifest(&image, &digest.to_string()).await.context(|| format!("failed to pull {}", locked.name))?;
+        let pulled = registries
+            .manifest(&image, &digest.to_string())
+            .await
+            .context(|| format!("failed to pull {}", locked.name))?;
         write_blob(dir, &pulled.bytes).await?;
-        let json: serde_json::Value =
-            serde_json::from_slice(&pulled.bytes).context(|| format!("failed to read the manifest of {}", locked.name))?;
-        let mut blobs = vec![BlobRef { digest: digest.clone(), size: pulled.bytes.len() as u64, media_type: pulled.media_type }];
+        let json: serde_json::Value = serde_json::from_slice(&pulled.bytes)
+            .context(|| format!("failed to read the manifest of {}", locked.name))?;
+        let mut blobs =
+            vec![BlobRef { digest: digest.clone(), size: pulled.bytes.len() as u64, media_type: pulled.media_type }];
         let layers = json.get("layers").and_then(|l| l.as_array()).cloned().unwrap_or_default();
         let descriptors: Vec<serde_json::Value> = json.get("config").cloned().into_iter().chain(layers).collect();
         let total: u64 = descriptors.iter().filter_map(|d| d.get("size")?.as_u64()).sum();
         let mut before = 0;
         for descriptor in descriptors {
             let text = |key: &str| descriptor.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-            let blob: Digest = text("digest").parse().context(|| format!("failed to read the manifest of {}", locked.name))?;
+            let blob: Digest =
+                text("digest").parse().context(|| format!("failed to read the manifest of {}", locked.name))?;
             let said = descriptor.get("size").and_then(serde_json::Value::as_u64).unwrap_or(0);
             let url = registries.blob_url(&image, &blob);
             let request = registries.blob_request(&image, &url).await?;
@@ -176,7 +195,8 @@ async fn add_image(
                 blobs.push(BlobRef { digest: blob, size, media_type: text("mediaType") });
             }
         }
-        let arch = serde_json::from_value::<Arch>(arch.into()).context(|| format!("unknown architecture {arch} in the lock"))?;
+        let arch = serde_json::from_value::<Arch>(arch.into())
+            .context(|| format!("unknown architecture {arch} in the lock"))?;
         let artifact = Artifact {
             kind: ArtifactKind::Image,
             name: locked.name.clone(),

@@ -14,10 +14,8 @@ use crate::error::{Context as _, Error, Result};
 /// Where downloads are kept: `$PROVISION_CACHE`, else `~/.cache/provision`.
 #[must_use]
 pub fn cache_dir() -> PathBuf {
-    std::env::var_os("PROVISION_CACHE").map_or_else(
-        || std::env::home_dir().unwrap_or_default().join(".cache/provision"),
-        PathBuf::from,
-    )
+    std::env::var_os("PROVISION_CACHE")
+        .map_or_else(|| std::env::home_dir().unwrap_or_default().join(".cache/provision"), PathBuf::from)
 }
 
 /// The cache's place for a blob.
@@ -48,7 +46,9 @@ pub(super) async fn fetch(
         }
         match once(url, &partial, request, progress).await {
             Ok(found) if found == *digest => {
-                tokio::fs::rename(&partial, &target).await.context(|| format!("failed to keep {}", target.display()))?;
+                tokio::fs::rename(&partial, &target)
+                    .await
+                    .context(|| format!("failed to keep {}", target.display()))?;
                 return Ok(target);
             }
             Ok(found) => {
@@ -124,7 +124,9 @@ async fn once(
             Err(e) => {
                 // What came is kept for the next attempt.
                 let _ = file.flush().await;
-                return Err(passing(Error::failed(format!("{url} broke off after {have} bytes")).source(e.without_url())));
+                return Err(passing(
+                    Error::failed(format!("{url} broke off after {have} bytes")).source(e.without_url()),
+                ));
             }
         };
         file.write_all(&piece).await.context(writing).map_err(lasting)?;

@@ -83,5 +83,7 @@ pub(super) async fn get_text(url: &str) -> Result<Option<String>> {
 
 /// An error for a server that does not answer.
 pub(super) fn unreachable(url: &str, e: reqwest::Error) -> Error {
-    Error::failed(format!("failed to fetch {url}")).source(e.without_url()).hint("is there a proxy (HTTPS_PROXY), or a mirror to set in [sources]?")
+    Error::failed(format!("failed to fetch {url}"))
+        .source(e.without_url())
+        .hint("is there a proxy (HTTPS_PROXY), or a mirror to set in [sources]?")
 }

@@ -37,7 +37,12 @@ pub async fn lock(inv: &Inventory, sink: Arc<dyn Sink>) -> Result<Lock> {
             .buffer_unordered(CONCURRENCY)
             .try_collect()
             .await?;
-    let mut lock = Lock { format_version: LOCK_FORMAT, kubernetes: inv.cluster.version.trim_start_matches('v').into(), files, images };
+    let mut lock = Lock {
+        format_version: LOCK_FORMAT,
+        kubernetes: inv.cluster.version.trim_start_matches('v').into(),
+        files,
+        images,
+    };
     lock.files.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
     lock.images.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(lock)
@@ -104,8 +109,11 @@ async fn hash_remote(url: &str) -> Result<Digest> {
 async fn kubeadm_images(inv: &Inventory, files: &[LockedFile], sink: &dyn Sink) -> Result<Vec<String>> {
     let own = Arch::from_uname(std::env::consts::ARCH);
     let kubeadm = files.iter().find(|f| f.name == "kubeadm" && Some(f.arch) == own).ok_or_else(|| {
-        Error::failed(format!("the images are named by kubeadm itself, and there is none for this machine ({})", std::env::consts::ARCH))
-            .hint("run `provision bundle lock` on a machine of one of the cluster's architectures")
+        Error::failed(format!(
+            "the images are named by kubeadm itself, and there is none for this machine ({})",
+            std::env::consts::ARCH
+        ))
+        .hint("run `provision bundle lock` on a machine of one of the cluster's architectures")
     })?;
     told(sink, "lock/-/kubeadm-images", "kubeadm config images list".into(), async {
         let url = kubeadm.url.clone();
@@ -175,7 +183,8 @@ async fn lock_image(inv: &Inventory, registries: &Registries<'_>, name: &str, si
         let image = ImageName::parse(name)?;
         let pulled = registries.manifest(&image, &image.tag).await.context(|| format!("failed to resolve {name}"))?;
         let mut manifests = BTreeMap::new();
-        let json: serde_json::Value = serde_json::from_slice(&pulled.bytes).context(|| format!("failed to read the manifest of {name}"))?;
+        let json: serde_json::Value =
+            serde_json::from_slice(&pulled.bytes).context(|| format!("failed to read the manifest of {name}"))?;
         if INDEX_TYPES.contains(&pulled.media_type.as_str()) {
             for arch in &inv.cluster.arch {
                 manifests.insert(arch.as_str().to_owned(), of_arch(name, &json, *arch)?);
@@ -185,7 +194,9 @@ async fn lock_image(inv: &Inventory, registries: &Registries<'_>, name: &str, si
             let config: Digest = config.parse().context(|| format!("failed to read the manifest of {name}"))?;
             let found = config_arch(registries, &image, &config).await?;
             let [arch] = inv.cluster.arch.as_slice() else {
-                return Err(Error::invalid(format!("{name} is for one architecture ({found}), the cluster has several")));
+                return Err(Error::invalid(format!(
+                    "{name} is for one architecture ({found}), the cluster has several"
+                )));
             };
             if arch.as_str() != found {
                 return Err(Error::invalid(format!("{name} is for {found}, the cluster is {}", arch.as_str())));
@@ -206,9 +217,7 @@ fn of_arch(name: &str, index: &serde_json::Value, arch: Arch) -> Result<Digest> 
         at("/platform/architecture") == Some(arch.as_str()) && at("/platform/os") == Some("linux")
     });
     let digest = found.and_then(|e| e.get("digest")).and_then(|d| d.as_str());
-    digest
-        .ok_or_else(|| Error::invalid(format!("{name} has no manifest for linux/{}", arch.as_str())))?
-        .parse()
+    digest.ok_or_else(|| Error::invalid(format!("{name} has no manifest for linux/{}", arch.as_str())))?.parse()
 }
 
 async fn config_arch(registries: &Registries<'_>, image: &ImageName, config: &Digest) -> Result<String> {

@@ -68,7 +68,9 @@ impl Lock {
         sorted.files.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
         sorted.images.sort_by(|a, b| a.name.cmp(&b.name));
         let body = toml::to_string(&sorted).context(|| "failed to write the lock".into())?;
-        Ok(format!("# Made by `provision bundle lock`. Keep it in git; `provision bundle build` makes the bundle from it.\n{body}"))
+        Ok(format!(
+            "# Made by `provision bundle lock`. Keep it in git; `provision bundle build` makes the bundle from it.\n{body}"
+        ))
     }
 
     /// Reads a lock.

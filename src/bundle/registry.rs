@@ -111,7 +111,11 @@ impl<'a> Registries<'a> {
     }
 
     /// Logs in if the registry wants that, and returns a request for the URL.
-    pub(super) async fn blob_request(&self, image: &ImageName, url: &str) -> Result<Box<dyn Fn() -> Result<RequestBuilder> + Send + Sync>> {
+    pub(super) async fn blob_request(
+        &self,
+        image: &ImageName,
+        url: &str,
+    ) -> Result<Box<dyn Fn() -> Result<RequestBuilder> + Send + Sync>> {
         // Registries give tokens by repository: the manifest of this image was pulled before, so the login is known.
         let login = self.logins.lock().await.get(&login_key(image)).cloned();
         let url = url.to_owned();
@@ -167,18 +171,28 @@ impl<'a> Registries<'a> {
             self.token(image, &parameters(rest), basic).await?
         } else {
             basic.ok_or_else(|| {
-                Error::failed(format!("registry {} wants a login", image.registry))
-                    .hint(format!("set [sources.auth.\"{}\"] with user and password_env or password_file", image.registry))
+                Error::failed(format!("registry {} wants a login", image.registry)).hint(format!(
+                    "set [sources.auth.\"{}\"] with user and password_env or password_file",
+                    image.registry
+                ))
             })?
         };
         self.logins.lock().await.insert(login_key(image), login);
         Ok(())
     }
 
-    async fn token(&self, image: &ImageName, challenge: &HashMap<String, String>, basic: Option<SecretString>) -> Result<SecretString> {
-        let realm = challenge.get("realm").ok_or_else(|| Error::failed(format!("registry {} names no realm to log in at", image.registry)))?;
+    async fn token(
+        &self,
+        image: &ImageName,
+        challenge: &HashMap<String, String>,
+        basic: Option<SecretString>,
+    ) -> Result<SecretString> {
+        let realm = challenge
+            .get("realm")
+            .ok_or_else(|| Error::failed(format!("registry {} names no realm to log in at", image.registry)))?;
         let scope = challenge.get("scope").cloned().unwrap_or_else(|| format!("repository:{}:pull", image.repository));
-        let mut url = reqwest::Url::parse(realm).map_err(|e| Error::failed(format!("registry {} names a broken realm", image.registry)).source(e))?;
+        let mut url = reqwest::Url::parse(realm)
+            .map_err(|e| Error::failed(format!("registry {} names a broken realm", image.registry)).source(e))?;
         {
             let mut query = url.query_pairs_mut();
             query.append_pair("scope", &scope);
@@ -194,7 +208,8 @@ impl<'a> Registries<'a> {
         if !answer.status().is_success() {
             return Err(bad_status(realm, answer.status()));
         }
-        let body: serde_json::Value = answer.json().await.map_err(|e| Error::failed(format!("{realm} gave no token")).source(e.without_url()))?;
+        let body: serde_json::Value =
+            answer.json().await.map_err(|e| Error::failed(format!("{realm} gave no token")).source(e.without_url()))?;
         let token = body.get("token").or_else(|| body.get("access_token")).and_then(|t| t.as_str());
         token
             .map(|t| SecretString::from(format!("Bearer {t}")))
@@ -205,9 +220,12 @@ impl<'a> Registries<'a> {
         let Some(auth) = self.sources.auth.get(registry) else {
             return Ok(None);
         };
-        let missing = |what: String| Error::failed(format!("failed to find the password for registry {registry}: {what}"));
+        let missing =
+            |what: String| Error::failed(format!("failed to find the password for registry {registry}: {what}"));
         let password = match (&auth.password_env, &auth.password_file) {
-            (Some(name), _) => std::env::var(name).map_err(|_| missing(format!("the environment variable {name} is not set")))?,
+            (Some(name), _) => {
+                std::env::var(name).map_err(|_| missing(format!("the environment variable {name} is not set")))?
+            }
             (None, Some(path)) => std::fs::read_to_string(path)
                 .map_err(|e| missing(path.display().to_string()).source(e))?
                 .trim_end_matches(['\r', '\n'])
@@ -254,6 +272,9 @@ mod tests {
         assert!(ImageName::parse("busybox:1.36").is_err());
         assert!(ImageName::parse("library/busybox:1.36").is_err());
         let name = ImageName::parse("localhost:5000/a/b:v1").ok();
-        assert_eq!(name.map(|n| (n.registry, n.repository, n.tag)), Some(("localhost:5000".into(), "a/b".into(), "v1".into())));
+        assert_eq!(
+            name.map(|n| (n.registry, n.repository, n.tag)),
+            Some(("localhost:5000".into(), "a/b".into(), "v1".into()))
+        );
     }
 }

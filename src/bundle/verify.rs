@@ -67,7 +67,11 @@ impl Bundle {
         }
         let total: u64 = blobs.values().map(|b| b.size).sum();
         let step = "verify/-/blobs".to_owned();
-        sink.event(&Event::StepStarted { step: step.clone(), host: "-".into(), title: format!("hash {} blobs again", blobs.len()) });
+        sink.event(&Event::StepStarted {
+            step: step.clone(),
+            host: "-".into(),
+            title: format!("hash {} blobs again", blobs.len()),
+        });
         let begun = std::time::Instant::now();
         let parallel = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let checks = blobs.values().map(|blob| {
@@ -152,7 +156,13 @@ pub fn closure(inv: &Inventory, manifest: &BundleManifest) -> Vec<String> {
     for file in wanted.files {
         match manifest.find(file.kind, file.name, file.arch) {
             Some(found) if found.version == file.version => {}
-            Some(found) => missing.push(format!("{} {} for {} (it has {})", file.name, file.version, file.arch.as_str(), found.version)),
+            Some(found) => missing.push(format!(
+                "{} {} for {} (it has {})",
+                file.name,
+                file.version,
+                file.arch.as_str(),
+                found.version
+            )),
             None => missing.push(format!("{} {} for {}", file.name, file.version, file.arch.as_str())),
         }
     }

@@ -77,10 +77,22 @@ pub fn wanted(inv: &Inventory) -> Result<Wanted> {
         let url = format!("{}/v{v}/cni-plugins-linux-{a}-v{v}.tgz", s.cni_plugins);
         add(ArtifactKind::Archive, "cni-plugins", v, url, None);
         let v = pick(&r.crictl_version, crictl);
-        add(ArtifactKind::Archive, "crictl", v.clone(), format!("{}/v{v}/crictl-v{v}-linux-{a}.tar.gz", s.crictl), None);
+        add(
+            ArtifactKind::Archive,
+            "crictl",
+            v.clone(),
+            format!("{}/v{v}/crictl-v{v}-linux-{a}.tar.gz", s.crictl),
+            None,
+        );
         let v = pick(&inv.etcd.version, etcd);
         let sums = format!("{}/v{v}/SHA256SUMS", s.etcd);
-        add(ArtifactKind::Archive, "etcd", v.clone(), format!("{}/v{v}/etcd-v{v}-linux-{a}.tar.gz", s.etcd), Some(sums));
+        add(
+            ArtifactKind::Archive,
+            "etcd",
+            v.clone(),
+            format!("{}/v{v}/etcd-v{v}-linux-{a}.tar.gz", s.etcd),
+            Some(sums),
+        );
     }
     let mut images = vec![inv.verify.image.clone()];
     let endpoint = |default: &str| inv.endpoint.image.clone().unwrap_or_else(|| default.to_owned());

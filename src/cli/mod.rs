@@ -1,1 +1,18 @@
-//!
+//! The command line: clap in [`args`], one file per command, wiring only.
+
+mod apply;
+pub mod args;
+mod bundle;
+mod init;
+mod journal;
+mod kubeconfig;
+mod lab;
+mod plan;
+mod preflight;
+mod reset;
+mod run;
+mod status;
+mod survey;
+mod validate;
+
+pub use run::run;

@@ -12,18 +12,12 @@ use crate::host::{Answer, Host, Probe};
 use crate::inventory::{Inventory, Node};
 use crate::kubeadm;
 
-/// Everything the first round brought.
-pub struct Gathered {
-    /// The facts.
-    pub facts: Facts,
-}
-
 fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Asks every host for its facts, `concurrency` at a time, one round trip each. Fails with the first host's error.
-pub async fn gather(inv: &Inventory, hosts: &BTreeMap<String, Arc<dyn Host>>, concurrency: usize) -> Result<Gathered> {
+pub async fn gather(inv: &Inventory, hosts: &BTreeMap<String, Arc<dyn Host>>, concurrency: usize) -> Result<Facts> {
     let nodes: Vec<Node> = inv.nodes().into_iter().filter(|n| hosts.contains_key(&n.name)).collect();
     let asked = nodes.into_iter().map(|node| {
         let host = Arc::clone(&hosts[&node.name]);
@@ -56,7 +50,7 @@ pub async fn gather(inv: &Inventory, hosts: &BTreeMap<String, Arc<dyn Host>>, co
             break;
         }
     }
-    Ok(Gathered { facts })
+    Ok(facts)
 }
 
 fn shell_ok(answer: Option<&Answer>) -> Option<String> {

@@ -4,6 +4,6 @@ mod gather;
 mod model;
 mod preflight;
 
-pub use gather::{Gathered, gather, observe};
+pub use gather::{gather, observe};
 pub use model::{CNI_CONF, CgroupVersion, Facts, HostFacts};
 pub use preflight::{CHECKS, Finding, Severity, preflight};

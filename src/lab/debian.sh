@@ -1,10 +1,13 @@
 #!/bin/sh
 # Makes the lab's parts from Debian's packages: the seven Kubernetes binaries from Debian's source package, the rest
-# from binary packages, laid out as the upstream sites lay them out, and OCI images in a directory each.
-# Usage: debian.sh CACHE VERSION   (CACHE is ours alone; VERSION is the stamp, like 1.20.2)
+# from binary packages, laid out as the upstream sites lay them out, and images as one OCI layout.
+# Usage: debian.sh CACHE VERSION [DIST]   (CACHE is ours alone; VERSION is the stamp, like 1.20.2; DIST is a directory
+# with the seven Kubernetes binaries, and perhaps etcd and etcdctl, that are taken in place of Debian's)
 # Every part is made in a partial place and renamed when whole, so an interrupted run goes on where it was.
 set -eu
-cache=$1 version=$2
+cache=$1 version=$2 dist=${3:-}
+[ -z "$dist" ] || cache=$cache/dist-$(printf %s "$dist" | sha256sum | cut -c1-12)
+mkdir -p "$cache"
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 suite=bookworm
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
@@ -12,8 +15,14 @@ mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*
 say() { echo "lab: $*" >&2; }
 
 # 1. Kubernetes, from Debian's source package: it is the whole vendored tree.
+bins=$cache/kubernetes-$version
+if [ -n "$dist" ] && [ ! -e "$bins/.ready" ]; then
+    rm -rf "$bins" && mkdir -p "$bins"
+    for b in kubeadm kubelet kubectl kube-apiserver kube-controller-manager kube-scheduler kube-proxy; do cp "$dist/$b" "$bins/$b"; done
+    touch "$bins/.ready"
+fi
 src=$cache/kubernetes-src
-if [ ! -e "$src/.ready" ]; then
+if [ -z "$dist" ] && [ ! -e "$src/.ready" ]; then
     say "fetching Debian's source package kubernetes"
     rm -rf "$src" && mkdir -p "$src/lists/partial"
     echo "deb-src [signed-by=$keyring] $mirror $suite main" >"$src/sources.list"
@@ -25,7 +34,6 @@ if [ ! -e "$src/.ready" ]; then
     cp -r /usr/share/gocode/src/github.com/modern-go/reflect2 "$src/tree/vendor/github.com/modern-go/reflect2"
     touch "$src/.ready"
 fi
-bins=$cache/kubernetes-$version
 if [ ! -e "$bins/.ready" ]; then
     say "building Kubernetes $version (about 5 minutes on 2 cores)"
     minor=${version#*.} && minor=${minor%%.*}
@@ -50,6 +58,9 @@ if [ ! -e "$parts/.ready" ]; then
     mmdebstrap --variant=minbase --skip=check/empty \
         --include=containerd,runc,containernetworking-plugins,etcd-server,etcd-client,haproxy,busybox-static,iptables,conntrack,ipset,kmod \
         "$suite" "$parts" "$mirror" >&2
+    for b in etcd etcdctl containerd ctr containerd-shim-runc-v2; do
+        if [ -n "$dist" ] && [ -e "$dist/$b" ]; then cp "$dist/$b" "$parts/usr/bin/$b"; fi
+    done
     touch "$parts/.ready"
 fi
 upstream_version() { chroot "$parts" dpkg-query -W -f '${Version}' "$1" | sed 's/^[0-9]*://; s/[~+-].*//'; }
@@ -80,18 +91,28 @@ if [ ! -e "$www/.ready" ]; then
     touch .ready && cd / && rm -rf "$www" && mv "$www.partial" "$www"
 fi
 
-# 4. Images: a root file system as a tar and the entry point beside it; the lab's registry is filled from them.
+# 4. Images: one OCI layout that skopeo fills the lab's registry from. No times inside: the same parts, the same digests.
 images=$cache/images-$version
 if [ ! -e "$images/.ready" ]; then
     say "assembling images"
-    rm -rf "$images.partial" && mkdir -p "$images.partial" && cd "$images.partial"
+    rm -rf "$images.partial" && mkdir -p "$images.partial/blobs/sha256" && cd "$images.partial"
+    echo '{"imageLayoutVersion":"1.0.0"}' >oci-layout
+    : >entries
+    blob() { # FILE: moves it among the blobs, prints its digest
+        d=$(sha256sum "$1" | cut -d' ' -f1) && mv "$1" "blobs/sha256/$d" && echo "$d"
+    }
     # image NAME ENTRYPOINT: packs ./root
     image() {
         mkdir -p root/tmp root/etc && chmod 1777 root/tmp
         [ -e root/etc/passwd ] || printf 'root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n' >root/etc/passwd
-        mkdir -p "$(dirname "$1")"
-        tar --force-local --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C root -cf "$1.tar" .
-        printf %s "$2" >"$1.entrypoint" && rm -rf root
+        tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C root -cf layer.tar . && rm -rf root
+        diff=$(sha256sum layer.tar | cut -d' ' -f1)
+        gzip -n -1 layer.tar && size=$(stat -c %s layer.tar.gz) && layer=$(blob layer.tar.gz)
+        printf '{"architecture":"amd64","os":"linux","config":{"Entrypoint":%s,"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' "$2" "$diff" >config
+        csize=$(stat -c %s config) && config=$(blob config)
+        printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:%s","size":%s},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"sha256:%s","size":%s}]}' "$config" "$csize" "$layer" "$size" >manifest
+        msize=$(stat -c %s manifest) && manifest=$(blob manifest)
+        printf '{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%s","size":%s,"annotations":{"org.opencontainers.image.ref.name":"%s"}}\n' "$manifest" "$msize" "$1" >>entries
     }
     # with_libs FILE...: copies files and the shared libraries they need out of the root file system
     with_libs() {
@@ -128,6 +149,7 @@ C
         image library/haproxy:2.6 '["/usr/local/sbin/haproxy","-f","/usr/local/etc/haproxy/haproxy.cfg"]'
     mkdir -p root/bin && cp "$parts/bin/busybox" root/bin/ && for a in sh ls cat wget httpd sleep; do ln -s busybox "root/bin/$a"; done
     image library/busybox:1.36 '["/bin/sh"]'
+    printf '{"schemaVersion":2,"manifests":[%s]}' "$(paste -sd, entries)" >index.json
     touch .ready && cd / && rm -rf "$images" && mv "$images.partial" "$images"
 fi
 

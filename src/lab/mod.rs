@@ -1,1 +1,17 @@
-//!
+//! Local test clusters: nodes are podman containers with systemd and sshd and nothing of Kubernetes, and a real
+//! upstream beside them to make the bundle from. The rest is done by the same code as on metal.
+
+mod inventory;
+mod needs;
+mod node;
+mod process;
+mod source;
+mod state;
+mod up;
+mod upstream;
+
+pub use node::{NODE_LABEL, list, remove};
+pub use source::Source;
+pub use state::{LabState, lab_dir};
+pub use up::{LabFiles, LabOptions, prepare};
+pub use upstream::Upstream;

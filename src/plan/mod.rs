@@ -8,6 +8,8 @@ mod model;
 mod parts;
 mod planner;
 mod pod_cidr;
+mod render;
+mod reset;
 mod textdiff;
 
 pub use assemble::{Observations, assemble, questions};
@@ -16,4 +18,6 @@ pub use host_steps::ROUTES_UNIT;
 pub use model::{Action, Disruption, Fingerprints, PLAN_FORMAT, PhaseId, Plan, Step, StepId, UnpackMember};
 pub use planner::{CLAIM_FILE, HOSTS_MARKER, JOINED_FILE, desired};
 pub use pod_cidr::allot;
+pub use render::render;
+pub use reset::reset_plan;
 pub use textdiff::file_diff;

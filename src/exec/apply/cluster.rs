@@ -92,7 +92,11 @@ fn last_seen(answers: &[Answer]) -> String {
         Some(Answer::Shell { stdout, stderr, .. }) => {
             // A node list is long JSON: only what is not well is worth a line.
             let nodes = crate::kubeadm::nodes(stdout).map(|nodes| {
-                nodes.iter().map(|n| format!("{} ready={} {}", n.name, n.ready, n.kubelet_version)).collect::<Vec<_>>().join("\n")
+                nodes
+                    .iter()
+                    .map(|n| format!("{} ready={} {}", n.name, n.ready, n.kubelet_version))
+                    .collect::<Vec<_>>()
+                    .join("\n")
             });
             nodes.unwrap_or_else(|_| format!("{stdout}{stderr}"))
         }

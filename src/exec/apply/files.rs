@@ -25,7 +25,8 @@ pub(super) async fn remove(ctx: &Context, host: &str, path: &str) -> Result<()> 
 pub(super) async fn write_block(ctx: &Context, host: &str, path: &str, marker: &str, lines: &[String]) -> Result<()> {
     let (old, mode) = match ctx.ask(host, Probe::Content(path.into())).await? {
         Answer::File(file) => {
-            let content = file.content.ok_or_else(|| Error::failed(format!("{path} is not a regular file")).on(host))?;
+            let content =
+                file.content.ok_or_else(|| Error::failed(format!("{path} is not a regular file")).on(host))?;
             let text = String::from_utf8(content)
                 .map_err(|e| Error::failed(format!("{path} is not UTF-8 text; it is left alone")).on(host).source(e))?;
             (text, file.mode)

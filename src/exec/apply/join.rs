@@ -81,7 +81,9 @@ async fn credentials(ctx: &Context, sponsor: &str, control_plane: bool) -> Resul
         .await?;
     let token = token(&made.text()).map_err(|e| e.on(sponsor))?;
     let certificate_key = if control_plane {
-        let made = ctx.must(sponsor, kubeadm(["init", "phase", "upload-certs", "--upload-certs"]), "upload the certificates").await?;
+        let made = ctx
+            .must(sponsor, kubeadm(["init", "phase", "upload-certs", "--upload-certs"]), "upload the certificates")
+            .await?;
         Some(certificate_key(&made.text()).map_err(|e| e.on(sponsor))?)
     } else {
         None
@@ -96,7 +98,14 @@ async fn credentials(ctx: &Context, sponsor: &str, control_plane: bool) -> Resul
     Ok(Credentials { endpoint, token, ca_hash: ca_hash(&pem).map_err(|e| e.on(sponsor))?, certificate_key })
 }
 
-async fn run_kubeadm(ctx: &Context, host: &str, verb: &str, config: &str, skip: &[String], ignore: &[String]) -> Result<()> {
+async fn run_kubeadm(
+    ctx: &Context,
+    host: &str,
+    verb: &str,
+    config: &str,
+    skip: &[String],
+    ignore: &[String],
+) -> Result<()> {
     // /run is memory: the credentials of a join never reach a disk.
     let path = format!("/run/provision/kubeadm-{verb}.yaml");
     ctx.host(host)?.write_file(&FileSpec { path: path.clone(), content: config.into(), mode: 0o600 }).await?;

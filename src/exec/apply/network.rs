@@ -46,9 +46,16 @@ pub(super) async fn test(
     let (limit, count) = (timeout_s.to_string(), nodes.len().to_string());
     let room = Duration::from_secs(timeout_s + 60);
     // After a failure the namespace stays: it is the evidence, and the next plan sees it and tests again.
-    ctx.script(host, "test-pod-network", TEST, &[VERIFY_NAMESPACE, &limit, &count], room, "reach every test pod from every other")
-        .await
-        .map_err(|e: Error| e.hint(format!("the pods stay for a look: kubectl -n {VERIFY_NAMESPACE} get pods -o wide")))?;
+    ctx.script(
+        host,
+        "test-pod-network",
+        TEST,
+        &[VERIFY_NAMESPACE, &limit, &count],
+        room,
+        "reach every test pod from every other",
+    )
+    .await
+    .map_err(|e: Error| e.hint(format!("the pods stay for a look: kubectl -n {VERIFY_NAMESPACE} get pods -o wide")))?;
     remove(ctx, host).await
 }
 

@@ -37,10 +37,19 @@ pub(super) async fn host(
 /// Takes the node out of the cluster through a control plane that stays: its etcd member, then its node object. With no
 /// such control plane there is nobody to tell. Never removes a member when that would lose quorum.
 async fn leave(ctx: &Context, host: &str, node: &str, control_plane: bool) -> Result<()> {
-    let others: Vec<_> =
-        ctx.inventory.control_planes().into_iter().filter(|n| n.name != node && ctx.hosts.contains_key(&n.name)).collect();
+    let others: Vec<_> = ctx
+        .inventory
+        .control_planes()
+        .into_iter()
+        .filter(|n| n.name != node && ctx.hosts.contains_key(&n.name))
+        .collect();
     for other in others {
-        let object = ctx.run(&other.name, &kubectl(["get", "node", node, "--ignore-not-found", "-o", "name", "--request-timeout=8s"])).await?;
+        let object = ctx
+            .run(
+                &other.name,
+                &kubectl(["get", "node", node, "--ignore-not-found", "-o", "name", "--request-timeout=8s"]),
+            )
+            .await?;
         if !object.ok() {
             continue;
         }
@@ -63,15 +72,13 @@ async fn leave_etcd(ctx: &Context, host: &str, node: &str, through: &str) -> Res
     let mut lines = stdout.lines().filter(|l| !l.trim().is_empty());
     let members = etcd_members(lines.next().unwrap_or_default())?;
     let health = lines.next().and_then(|l| etcd_health(l).ok()).unwrap_or_default();
-    let address = ctx.inventory.hosts.iter().find(|h| h.name == node).map(|h| h.address.to_string()).unwrap_or_default();
+    let address =
+        ctx.inventory.hosts.iter().find(|h| h.name == node).map(|h| h.address.to_string()).unwrap_or_default();
     let is_it = |m: &EtcdMember| m.name == node || m.peer_urls.iter().any(|u| u.contains(&format!("//{address}:")));
     let Some(member) = members.iter().find(|m| is_it(m)) else {
         return Ok(());
     };
-    let healthy_others = health
-        .iter()
-        .filter(|h| h.healthy && !h.endpoint.contains(&format!("//{address}:")))
-        .count();
+    let healthy_others = health.iter().filter(|h| h.healthy && !h.endpoint.contains(&format!("//{address}:"))).count();
     let left = members.len() - 1;
     if left > 0 && healthy_others < left / 2 + 1 {
         return Err(Error::refused(format!(

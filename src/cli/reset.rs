@@ -1,0 +1,85 @@
+//! `provision reset`
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::apply::carry_out;
+use super::args::Global;
+use super::survey::{connect, connect_some, load};
+use crate::error::{Context as _, Error, Result};
+use crate::exec::Lease;
+use crate::facts::gather;
+use crate::inventory::Inventory;
+use crate::plan::reset_plan;
+use crate::resource::Membership;
+
+pub(super) async fn reset(
+    path: &Path,
+    names: Vec<String>,
+    all: bool,
+    confirmation: Option<String>,
+    global: &Global,
+) -> Result<ExitCode> {
+    let inv = load(path)?;
+    let names = if all { inv.hosts.iter().map(|h| h.name.clone()).collect() } else { names };
+    if let Some(unknown) = names.iter().find(|n| !inv.hosts.iter().any(|h| h.name == **n)) {
+        return Err(Error::new(crate::error::Kind::Usage, format!("host {unknown} is not in the inventory")));
+    }
+    let expected = if all { inv.cluster.name.clone() } else { names.join(",") };
+    confirm(&expected, confirmation.as_deref(), &names)?;
+    let _lease = Lease::acquire(&inv.cluster.name, "reset")?;
+    let wanted: Vec<_> = inv.nodes().into_iter().filter(|n| names.contains(&n.name)).collect();
+    let mut hosts = connect(&wanted, global).await?;
+    let facts = gather(&inv, &hosts, global.concurrency).await?;
+    for node in &wanted {
+        // Another cluster's node needs another cluster's inventory: here we would not know whom to tell.
+        if let Membership::Foreign(why) = facts.membership(&inv, node)
+            && facts.hosts.get(&node.name).is_some_and(|h| h.state.claim.is_some())
+        {
+            return Err(Error::refused(format!("it is not reset: {why}"))
+                .on(&node.name)
+                .hint("use that cluster's inventory"));
+        }
+    }
+    if !all {
+        // Those that stay are told; one that does not answer cannot be.
+        let staying: Vec<_> = inv.control_planes().into_iter().filter(|n| !names.contains(&n.name)).collect();
+        hosts.extend(connect_some(&staying, global).await.0);
+    }
+    let plan = reset_plan(&inv, &names);
+    let rest = inventory_for_leaving(inv, &names, all);
+    carry_out(&plan, "reset", rest, hosts, None, global).await?;
+    println!("{} bare", names.join(", "));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// With --all nobody stays who could be told of the leaving, so nobody is asked.
+fn inventory_for_leaving(mut inv: Inventory, names: &[String], all: bool) -> Inventory {
+    if all {
+        inv.hosts.retain(|h| names.first() == Some(&h.name));
+    }
+    inv
+}
+
+fn confirm(expected: &str, given: Option<&str>, names: &[String]) -> Result<()> {
+    let typed = match given {
+        Some(text) => text.to_owned(),
+        None if std::io::stdin().is_terminal() => {
+            eprint!(
+                "This removes Kubernetes and everything of provision from {}.\nType `{expected}` to go on: ",
+                names.join(", ")
+            );
+            let _ = std::io::stderr().flush();
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line).context(|| "failed to read the answer".into())?;
+            line.trim().to_owned()
+        }
+        None => String::new(),
+    };
+    if typed == expected {
+        return Ok(());
+    }
+    Err(Error::refused("not confirmed; nothing was changed")
+        .hint(format!("type it at the prompt, or give --confirm {expected}")))
+}

@@ -1,0 +1,35 @@
+//! From the arguments to the command.
+
+use std::process::ExitCode;
+
+use super::args::{Cli, Command};
+use super::{apply, bundle, init, journal, kubeconfig, lab, plan, preflight, reset, status, validate};
+use crate::error::{Context as _, Result};
+
+/// Runs the command on a runtime of its own.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context(|| "failed to start the async runtime".into())?;
+    let global = cli.global;
+    runtime.block_on(async move {
+        match cli.command {
+            Command::Init { dir } => init::init(&dir),
+            Command::Validate(i) => validate::validate(&i.inventory, &global),
+            Command::Bundle(command) => bundle::bundle(command, &global).await,
+            Command::Preflight(i) => preflight::preflight(&i.inventory, &global).await,
+            Command::Plan { inputs, out, detailed_exitcode } => {
+                plan::plan(&inputs, out.as_deref(), detailed_exitcode, &global).await
+            }
+            Command::Apply { inputs, plan, yes } => apply::apply(&inputs, plan.as_deref(), yes, &global).await,
+            Command::Status(i) => status::status(&i.inventory, &global).await,
+            Command::Kubeconfig { inventory, out } => kubeconfig::kubeconfig(&inventory.inventory, &out, &global).await,
+            Command::Reset { inventory, hosts, all, confirm } => {
+                reset::reset(&inventory.inventory, hosts, all, confirm, &global).await
+            }
+            Command::Journal(command) => journal::journal(command),
+            Command::Lab(command) => lab::lab(command, &global).await,
+        }
+    })
+}

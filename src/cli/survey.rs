@@ -1,0 +1,135 @@
+//! Connecting to the hosts and making a plan of what is found: shared by plan, apply, status and the rest.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+
+use super::args::Global;
+use crate::bundle::{Bundle, Digest, closure};
+use crate::error::{Context as _, Error, Result};
+use crate::facts::{Finding, Severity, gather, observe, preflight};
+use crate::host::ssh::{SshConnector, SshOptions};
+use crate::host::{Connector, Host};
+use crate::inventory::{self, Inventory, Node};
+use crate::plan::{Fingerprints, PLAN_FORMAT, Plan, assemble, desired, questions};
+
+/// Connected hosts by name.
+pub(super) type Hosts = BTreeMap<String, Arc<dyn Host>>;
+
+/// Loads an inventory; its warnings go to stderr.
+pub(super) fn load(path: &Path) -> Result<Inventory> {
+    let loaded = inventory::load(path)?;
+    eprint!("{}", loaded.rendered_warnings);
+    Ok(loaded.inventory)
+}
+
+/// Opens a bundle and proves that it holds all the inventory will ask for, before any host is touched.
+pub(super) fn open_bundle(path: &Path, inv: &Inventory) -> Result<Bundle> {
+    let bundle = Bundle::open(path)?;
+    let missing = closure(inv, bundle.manifest());
+    if missing.is_empty() {
+        return Ok(bundle);
+    }
+    Err(Error::invalid(format!(
+        "the bundle {} lacks what the inventory asks for:\n  {}",
+        path.display(),
+        missing.join("\n  ")
+    ))
+    .hint("`provision bundle lock` and `provision bundle build` with this inventory make one that has it"))
+}
+
+/// Connects to these nodes, all at once. When some cannot be reached the error names each.
+pub(super) async fn connect(nodes: &[Node], global: &Global) -> Result<Hosts> {
+    let (hosts, mut errors) = connect_some(nodes, global).await;
+    match errors.len() {
+        0 => Ok(hosts),
+        1 => Err(errors.remove(0)),
+        n => {
+            let all = errors.iter().map(|e| format!("\n  {e}")).collect::<String>();
+            let first = errors.remove(0);
+            let mut error = Error::new(first.kind(), format!("{n} of {} hosts cannot be used:{all}", nodes.len()));
+            for hint in first.hints() {
+                error = error.hint(hint.clone());
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Connects to those of the nodes that can be reached.
+pub(super) async fn connect_some(nodes: &[Node], global: &Global) -> (Hosts, Vec<Error>) {
+    let mut options = SshOptions::default();
+    if let Some(path) = &global.known_hosts {
+        options.known_hosts.clone_from(path);
+    }
+    let connector = SshConnector::new(options);
+    let connecting = nodes.iter().map(|node| {
+        let connector = &connector;
+        async move { (node.name.clone(), connector.connect(node).await) }
+    });
+    let results: Vec<_> = futures::stream::iter(connecting).buffer_unordered(global.concurrency.max(1)).collect().await;
+    let (mut hosts, mut errors) = (Hosts::new(), Vec::new());
+    for (name, result) in results {
+        match result {
+            Ok(host) => {
+                hosts.insert(name, host);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    (hosts, errors)
+}
+
+/// Looks at all hosts and plans. Two round trips a host: facts, then the answers the plan depends on. Refused when a
+/// preflight check fails: nothing is planned for a host that cannot take it.
+pub(super) async fn survey(inv: &Inventory, bundle: &Bundle, hosts: &Hosts, concurrency: usize) -> Result<Plan> {
+    let facts = gather(inv, hosts, concurrency).await?;
+    let findings = preflight(inv, &facts);
+    refuse(&findings)?;
+    let wanted = desired(inv, bundle.manifest(), &facts)?;
+    let answers = observe(hosts, &questions(&wanted), concurrency).await?;
+    let steps = assemble(&wanted, &answers);
+    let mut digests = BTreeMap::new();
+    for (host, seen) in &answers {
+        // Only whether each wanted thing holds counts: clocks, counters and logs in the answers change by themselves.
+        let drift: Vec<(&str, &crate::plan::Action)> =
+            steps.iter().filter(|s| s.host == *host).map(|s| (s.id.as_str(), &s.action)).collect();
+        let state = facts.hosts.get(host).map(|h| &h.state);
+        let text =
+            serde_json::to_vec(&(state, drift, seen.len())).context(|| "failed to fingerprint the hosts".into())?;
+        digests.insert(host.clone(), Digest::of(&text));
+    }
+    let inventory = serde_json::to_vec(inv).context(|| "failed to fingerprint the inventory".into())?;
+    let mut warnings: Vec<String> =
+        findings.iter().map(|f| format!("{}: {}: {}", f.host, f.check, f.message)).collect();
+    let names: Vec<&str> = inv.hosts.iter().map(|h| h.name.as_str()).collect();
+    for node in facts.nodes.iter().flatten().filter(|n| !names.contains(&n.name.as_str())) {
+        warnings.push(format!("node {} is in the cluster but not in the inventory; it is left alone", node.name));
+    }
+    Ok(Plan {
+        format_version: PLAN_FORMAT,
+        cluster: inv.cluster.name.clone(),
+        inputs: Fingerprints {
+            tool: env!("CARGO_PKG_VERSION").into(),
+            inventory: Digest::of(&inventory),
+            bundle: bundle.digest(),
+            hosts: digests,
+        },
+        steps,
+        warnings,
+    })
+}
+
+/// An error when a finding forbids to go on.
+pub(super) fn refuse(findings: &[Finding]) -> Result<()> {
+    let bad: Vec<&Finding> = findings.iter().filter(|f| f.severity == Severity::Error).collect();
+    let Some(first) = bad.first() else {
+        return Ok(());
+    };
+    let lines: String =
+        bad.iter().map(|f| format!("\n  {}: {}: {} ({})", f.host, f.check, f.message, f.remedy)).collect();
+    Err(Error::refused(format!("{} preflight checks failed; nothing was changed:{lines}", bad.len()))
+        .hint(first.remedy.clone()))
+}

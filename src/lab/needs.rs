@@ -1,0 +1,58 @@
+//! What the lab needs on the operator's machine, by Debian's package names.
+
+use super::process::run;
+use crate::error::{Error, Result};
+
+/// For the nodes and the upstream.
+const ALWAYS: &[&str] = &[
+    "podman",
+    "runc",
+    "netavark",
+    "aardvark-dns",
+    "iptables",
+    "mmdebstrap",
+    "skopeo",
+    "docker-registry",
+    "nginx-light",
+    "openssh-client",
+];
+/// For building Debian's Kubernetes.
+const BUILD: &[&str] = &[
+    "golang-go",
+    "golang-github-modern-go-reflect2-dev",
+    "rsync",
+    "jq",
+    "make",
+    "gcc",
+    "libc6-dev",
+    "binutils",
+    "dpkg-dev",
+];
+
+/// Installs what is missing when run as root on Debian; else says which command would.
+pub(super) async fn ensure(build: bool) -> Result<()> {
+    let wanted: Vec<&str> = ALWAYS.iter().chain(if build { BUILD } else { &[] }).copied().collect();
+    let mut missing = Vec::new();
+    for package in &wanted {
+        let status = run(&["dpkg-query", "-W", "-f", "${Status}", package], "", "ask dpkg for packages").await;
+        if !status.is_ok_and(|s| s.contains("install ok installed")) {
+            missing.push(*package);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let install = format!("apt-get update && apt-get install -y --no-install-recommends {}", missing.join(" "));
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::refused(format!("the lab needs packages that are not installed: {}", missing.join(", ")))
+            .hint(format!("as root: {install}")));
+    }
+    eprintln!("lab: installing {}", missing.join(", "));
+    // The packages' own services would take ports of this machine: policy-rc.d keeps them from starting.
+    let script = format!(
+        "set -e; export DEBIAN_FRONTEND=noninteractive\n\
+         if [ ! -e /usr/sbin/policy-rc.d ]; then printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d; trap 'rm -f /usr/sbin/policy-rc.d' EXIT; fi\n\
+         {install}"
+    );
+    run(&["sh", "-c", &script], "", "install the lab's packages").await.map(drop)
+}

@@ -1,0 +1,165 @@
+//! Nodes: podman containers of a Debian root file system with systemd and sshd.
+
+use super::process::run;
+use crate::bundle::cache_dir;
+use crate::error::{Context as _, Error, Result};
+
+/// The label on everything a lab makes in podman; its value is the lab's name.
+pub const NODE_LABEL: &str = "provision.lab";
+/// What a bare server has, and nothing of Kubernetes.
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,iptables,conntrack,ethtool,socat,kmod,procps,util-linux,mount,ca-certificates,libseccomp2";
+const IMAGE: &str = "localhost/provision-lab-node:1";
+
+/// Runs podman with the runtime that nested cgroups need: crun refuses hybrid hierarchies.
+async fn podman(args: &[&str], stdin: &str, attempted: &str) -> Result<String> {
+    let argv: Vec<&str> = ["podman", "--runtime", "runc"].into_iter().chain(args.iter().copied()).collect();
+    run(&argv, stdin, attempted).await
+}
+
+/// Makes the nodes' image unless it is there.
+pub(super) async fn image() -> Result<()> {
+    if podman(&["image", "exists", IMAGE], "", "look for the node image").await.is_ok() {
+        return Ok(());
+    }
+    eprintln!("lab: making the nodes' root file system");
+    let dir = cache_dir().join("lab");
+    std::fs::create_dir_all(&dir).context(|| format!("failed to make {}", dir.display()))?;
+    let tar = dir.join("node.tar").to_string_lossy().into_owned();
+    let include = format!("--include={PACKAGES}");
+    let customize = "--customize-hook=rm -f \"$1\"/etc/ssh/ssh_host_* \"$1\"/etc/machine-id; : >\"$1\"/etc/machine-id";
+    if !std::path::Path::new(&tar).exists() {
+        let partial = format!("{tar}.partial.tar");
+        run(
+            &["mmdebstrap", "--quiet", "--variant=minbase", &include, customize, "bookworm", &partial],
+            "",
+            "make the nodes' root file system",
+        )
+        .await?;
+        std::fs::rename(&partial, &tar).context(|| format!("failed to keep {tar}"))?;
+    }
+    podman(&["import", "--quiet", &tar, IMAGE], "", "import the node image").await.map(drop)
+}
+
+/// Makes the lab's network, cut off from everything else, and returns its first three octets.
+pub(super) async fn network(lab: &str) -> Result<String> {
+    let name = format!("provision-{lab}");
+    let label = format!("{NODE_LABEL}={lab}");
+    let mut last = Error::failed("no free network");
+    for third in 77..117 {
+        let prefix = format!("10.89.{third}");
+        let subnet = format!("{prefix}.0/24");
+        match podman(
+            &["network", "create", "--internal", "--label", &label, "--subnet", &subnet, &name],
+            "",
+            "make the lab's network",
+        )
+        .await
+        {
+            Ok(_) => return Ok(prefix),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// A node to make.
+pub(super) struct NewNode<'a> {
+    pub(super) lab: &'a str,
+    pub(super) name: &'a str,
+    pub(super) address: &'a str,
+    pub(super) public_key: &'a str,
+}
+
+/// Starts a node and returns its SSH host key.
+pub(super) async fn start(node: &NewNode<'_>) -> Result<String> {
+    let container = container(node.lab, node.name);
+    let label = format!("{NODE_LABEL}={}", node.lab);
+    let volume = format!("{container}-var");
+    podman(&["volume", "create", "--label", &label, &volume], "", "make a node's volume").await?;
+    let network = format!("provision-{}", node.lab);
+    // /var is a volume because overlay does not stack on overlay; --no-hosts leaves /etc/hosts an ordinary file.
+    let mount = format!("{volume}:/var");
+    let args = [
+        "run",
+        "-d",
+        "--quiet",
+        "--name",
+        &container,
+        "--hostname",
+        node.name,
+        "--label",
+        &label,
+        "--privileged",
+        "--systemd=always",
+        "--cgroupns=private",
+        "--ulimit",
+        "nofile=20000:20000",
+        "--ulimit",
+        "nproc=20000:20000",
+        "--no-hosts",
+        "--network",
+        &network,
+        "--ip",
+        node.address,
+        "-v",
+        &mount,
+        IMAGE,
+        "/sbin/init",
+    ];
+    podman(&args, "", &format!("start node {}", node.name)).await?;
+    let setup = "set -e\n\
+        i=0; until s=$(systemctl is-system-running 2>/dev/null); [ \"$s\" = running ] || [ \"$s\" = degraded ]; do i=$((i+1)); [ $i -lt 300 ] || { systemctl --failed >&2; exit 1; }; sleep 0.2; done\n\
+        ssh-keygen -q -A\n\
+        id admin >/dev/null 2>&1 || useradd -m -s /bin/bash admin\n\
+        install -d -m 700 -o admin -g admin /home/admin/.ssh\n\
+        cat >/home/admin/.ssh/authorized_keys; chown admin:admin /home/admin/.ssh/authorized_keys; chmod 600 /home/admin/.ssh/authorized_keys\n\
+        echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin\n\
+        echo '127.0.1.1 '$(uname -n) >>/etc/hosts\n\
+        systemctl restart ssh\n\
+        cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub\n";
+    let key =
+        podman(&["exec", "-i", &container, "sh", "-c", setup], node.public_key, &format!("set node {} up", node.name))
+            .await?;
+    Ok(key.trim().to_owned())
+}
+
+/// The container of a node.
+pub(super) fn container(lab: &str, node: &str) -> String {
+    format!("provision-{lab}-{node}")
+}
+
+/// The labs there are, with their containers.
+pub async fn list() -> Result<Vec<(String, String, String)>> {
+    let filter = format!("label={NODE_LABEL}");
+    let format = format!("{{{{index .Labels \"{NODE_LABEL}\"}}}}\t{{{{.Names}}}}\t{{{{.Status}}}}");
+    let out = podman(&["ps", "-a", "--filter", &filter, "--format", &format], "", "list labs").await?;
+    let mut all: Vec<(String, String, String)> = out
+        .lines()
+        .filter_map(|l| {
+            let mut words = l.split('\t');
+            Some((words.next()?.into(), words.next()?.into(), words.next()?.into()))
+        })
+        .collect();
+    all.sort();
+    Ok(all)
+}
+
+/// Takes away everything a lab made in podman, and nothing else.
+pub async fn remove(lab: &str) -> Result<()> {
+    let filter = format!("label={NODE_LABEL}={lab}");
+    let containers = podman(&["ps", "-aq", "--filter", &filter], "", "list the lab's nodes").await?;
+    let ids: Vec<&str> = containers.split_whitespace().collect();
+    if !ids.is_empty() {
+        let args: Vec<&str> = ["rm", "-f", "-t", "0"].into_iter().chain(ids).collect();
+        podman(&args, "", "remove the lab's nodes").await?;
+    }
+    let volumes = podman(&["volume", "ls", "-q", "--filter", &filter], "", "list the lab's volumes").await?;
+    for volume in volumes.split_whitespace() {
+        podman(&["volume", "rm", "-f", volume], "", "remove a volume of the lab").await?;
+    }
+    let networks = podman(&["network", "ls", "-q", "--filter", &filter], "", "list the lab's networks").await?;
+    for network in networks.split_whitespace() {
+        podman(&["network", "rm", "-f", network], "", "remove the lab's network").await?;
+    }
+    Ok(())
+}

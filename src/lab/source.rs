@@ -1,0 +1,127 @@
+//! Where the lab's Kubernetes comes from.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::process::run;
+use crate::bundle::cache_dir;
+use crate::error::{Context as _, Error, FailedCommand, Result};
+
+const SCRIPT: &str = include_str!("debian.sh");
+/// What Debian's source package is stamped as.
+const DEBIAN_VERSION: &str = "1.20.2";
+/// The upstream release that a lab with internet takes.
+const UPSTREAM_VERSION: &str = "1.34.2";
+
+/// A source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The real download sites, as any user's bundle.
+    Upstream,
+    /// Debian's source package, built here.
+    Debian,
+    /// A directory of release binaries, named as upstream names them.
+    Dir(PathBuf),
+}
+
+/// The parts of a source that is laid out locally.
+#[derive(Debug, Clone)]
+pub(super) struct Parts {
+    values: BTreeMap<String, String>,
+}
+
+impl Parts {
+    pub(super) fn get(&self, key: &str) -> &str {
+        self.values.get(key).map_or("", String::as_str)
+    }
+    /// The tree of the upstream sites.
+    pub(super) fn www(&self) -> &Path {
+        Path::new(self.get("www"))
+    }
+    /// The OCI layout with the images.
+    pub(super) fn images(&self) -> &Path {
+        Path::new(self.get("images"))
+    }
+}
+
+impl Source {
+    /// What the user asked for; without that `PROVISION_LAB_DIST`, then upstream if it answers, then Debian.
+    pub async fn choose(asked: Option<&str>) -> Result<Self> {
+        match asked {
+            Some("upstream") => Ok(Self::Upstream),
+            Some("debian") => Ok(Self::Debian),
+            Some(other) => match other.strip_prefix("dir:") {
+                Some(path) => Ok(Self::Dir(PathBuf::from(path))),
+                None => Err(Error::new(crate::error::Kind::Usage, format!("`{other}` is not a source"))
+                    .hint("upstream, debian, or dir:PATH")),
+            },
+            None => {
+                if let Some(dir) = std::env::var_os("PROVISION_LAB_DIST") {
+                    return Ok(Self::Dir(PathBuf::from(dir)));
+                }
+                Ok(if upstream_answers().await { Self::Upstream } else { Self::Debian })
+            }
+        }
+    }
+
+    /// The Kubernetes version of this source.
+    pub(super) async fn version(&self) -> Result<String> {
+        match self {
+            Self::Upstream => Ok(UPSTREAM_VERSION.into()),
+            Self::Debian => Ok(DEBIAN_VERSION.into()),
+            Self::Dir(dir) => {
+                let kubeadm = dir.join("kubeadm").to_string_lossy().into_owned();
+                let out =
+                    run(&[&kubeadm, "version", "-o", "short"], "", "ask the kubeadm of the source for its version")
+                        .await?;
+                Ok(out.trim().trim_start_matches('v').to_owned())
+            }
+        }
+    }
+
+    /// Makes the parts, or finds them made. `None` for upstream, which has its own.
+    pub(super) async fn parts(&self, version: &str) -> Result<Option<Parts>> {
+        let cache = cache_dir().join("lab/debian");
+        let dist = match self {
+            Self::Upstream => return Ok(None),
+            Self::Debian => String::new(),
+            Self::Dir(dir) => std::fs::canonicalize(dir)
+                .context(|| format!("failed to open {}", dir.display()))?
+                .to_string_lossy()
+                .into_owned(),
+        };
+        // Its progress goes to the terminal as it comes: the build takes minutes.
+        let output = Command::new("sh")
+            .args(["-c", SCRIPT, "debian.sh"])
+            .arg(&cache)
+            .args([version, &dist])
+            .stderr(std::process::Stdio::inherit())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context(|| "failed to make the lab's parts".into())?;
+        if !output.status.success() {
+            return Err(Error::failed("failed to make the lab's parts from Debian's packages")
+                .command(FailedCommand::new("debian.sh", output.status.to_string(), "its output is above"))
+                .hint(format!("the parts that are done are kept in {}", cache.display())));
+        }
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let values =
+            text.lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        Ok(Some(Parts { values }))
+    }
+}
+
+async fn upstream_answers() -> bool {
+    crate::bundle::tls_init();
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build();
+    match client {
+        Ok(client) => {
+            client.get("https://dl.k8s.io/release/stable.txt").send().await.is_ok_and(|r| r.status().is_success())
+        }
+        Err(_) => false,
+    }
+}

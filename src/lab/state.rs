@@ -1,0 +1,56 @@
+//! Where a lab keeps its files.
+
+use std::path::PathBuf;
+
+use crate::error::{Context as _, Result};
+use crate::exec::state_dir;
+
+/// The directory of a lab: `$PROVISION_LAB_DIR/NAME`, else `lab/NAME` under the state directory.
+pub fn lab_dir(name: &str) -> Result<PathBuf> {
+    let base = match std::env::var_os("PROVISION_LAB_DIR") {
+        Some(dir) => PathBuf::from(dir),
+        None => state_dir()?.join("lab"),
+    };
+    Ok(base.join(name))
+}
+
+/// The files of a lab.
+#[derive(Debug, Clone)]
+pub struct LabState {
+    /// All of it.
+    pub dir: PathBuf,
+}
+
+impl LabState {
+    /// Makes the directory.
+    pub fn create(name: &str) -> Result<Self> {
+        let dir = lab_dir(name)?;
+        std::fs::create_dir_all(&dir).context(|| format!("failed to make {}", dir.display()))?;
+        Ok(Self { dir })
+    }
+    /// The inventory.
+    #[must_use]
+    pub fn inventory(&self) -> PathBuf {
+        self.dir.join("inventory.toml")
+    }
+    /// The lock.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.dir.join("bundle.lock.toml")
+    }
+    /// The bundle.
+    #[must_use]
+    pub fn bundle(&self) -> PathBuf {
+        self.dir.join("bundle")
+    }
+    /// The SSH key.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.dir.join("id_ed25519")
+    }
+    /// The admin kubeconfig.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.join("kubeconfig")
+    }
+}

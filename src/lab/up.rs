@@ -1,0 +1,101 @@
+//! Everything of a lab up to the point where an ordinary user begins: hosts with sshd, an upstream, an inventory.
+
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::inventory::inventory;
+use super::needs::ensure;
+use super::node::{NewNode, image, list, network, start};
+use super::process::run;
+use super::source::Source;
+use super::state::LabState;
+use super::upstream::Upstream;
+use crate::error::{Context as _, Error, Result};
+
+/// What lab to make.
+#[derive(Debug, Clone)]
+pub struct LabOptions {
+    /// Its name: a DNS label.
+    pub name: String,
+    /// Control planes.
+    pub control_planes: u8,
+    /// Workers.
+    pub workers: u8,
+    /// Where Kubernetes comes from.
+    pub source: Option<String>,
+    /// `haproxy` or `first-node`.
+    pub endpoint: String,
+}
+
+/// A node that was made.
+pub(super) struct MadeNode {
+    pub(super) name: String,
+    pub(super) address: String,
+    pub(super) role: &'static str,
+    pub(super) host_key: String,
+}
+
+/// A lab that is ready for `bundle lock`.
+pub struct LabFiles {
+    /// Its files.
+    pub state: LabState,
+    /// The local upstream; it ends when this is dropped.
+    pub upstream: Option<Upstream>,
+}
+
+/// Makes the lab's hosts, upstream and inventory. Refused when a lab of that name is there.
+pub async fn prepare(options: &LabOptions) -> Result<LabFiles> {
+    let dns = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if options.name.is_empty() || options.name.len() > 30 || !options.name.chars().all(dns) {
+        return Err(Error::new(crate::error::Kind::Usage, format!("`{}` is not a lab's name", options.name))
+            .hint("lower-case letters, digits and dashes, at most 30"));
+    }
+    if options.control_planes == 0 {
+        return Err(Error::new(crate::error::Kind::Usage, "a lab needs a control plane"));
+    }
+    let source = Source::choose(options.source.as_deref()).await?;
+    ensure(source == Source::Debian).await?;
+    if list().await?.iter().any(|(lab, ..)| *lab == options.name) {
+        return Err(Error::refused(format!("there is a lab `{}` already", options.name)).hint(format!(
+            "`provision lab down --name {}` takes it away; its inventory still works with apply",
+            options.name
+        )));
+    }
+    let version = source.version().await?;
+    let parts = source.parts(&version).await?;
+    let upstream = match &parts {
+        Some(parts) => Some(Upstream::start(parts, None).await?),
+        None => None,
+    };
+    let state = LabState::create(&options.name)?;
+    let key = state.key().to_string_lossy().into_owned();
+    if !state.key().exists() {
+        run(
+            &["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "provision-lab", "-f", &key],
+            "",
+            "make the lab's SSH key",
+        )
+        .await?;
+    }
+    let public_key =
+        std::fs::read_to_string(format!("{key}.pub")).context(|| "failed to read the lab's SSH key".into())?;
+    image().await?;
+    let prefix = network(&options.name).await?;
+    let planned = (1..=options.control_planes)
+        .map(|n| (format!("cp{n}"), "control-plane", 10 + u16::from(n)))
+        .chain((1..=options.workers).map(|n| (format!("w{n}"), "worker", 100 + u16::from(n))));
+    let nodes: Vec<MadeNode> = futures::stream::iter(planned.map(|(name, role, last)| {
+        let address = format!("{prefix}.{last}");
+        let (public_key, lab) = (public_key.as_str(), options.name.as_str());
+        async move {
+            let host_key = start(&NewNode { lab, name: &name, address: &address, public_key }).await?;
+            Ok::<_, Error>(MadeNode { name, address, role, host_key })
+        }
+    }))
+    .buffered(3)
+    .try_collect()
+    .await?;
+    let local = parts.as_ref().zip(upstream.as_ref());
+    let text = inventory(options, &version, &nodes, &key, local);
+    std::fs::write(state.inventory(), text).context(|| "failed to write the lab's inventory".into())?;
+    Ok(LabFiles { state, upstream })
+}

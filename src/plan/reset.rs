@@ -1,0 +1,85 @@
+//! The plan that makes hosts bare. Pure.
+
+use std::collections::BTreeMap;
+
+use super::host_steps::ROUTES_UNIT;
+use super::model::{Action, Disruption, Fingerprints, PLAN_FORMAT, PhaseId, Plan, Step};
+use crate::bundle::Digest;
+use crate::inventory::Inventory;
+
+/// Everything of ours on a host, as files: what is shared with others is never removed as a whole directory.
+const FILES: &[&str] = &[
+    "/etc/systemd/system/containerd.service",
+    "/etc/systemd/system/kubelet.service",
+    "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf",
+    "/etc/systemd/system/provision-pod-routes.service",
+    "/etc/sysctl.d/90-provision.conf",
+    "/etc/modules-load.d/provision.conf",
+    "/etc/containerd/config.toml",
+    "/etc/cni/net.d/10-provision.conflist",
+    "/etc/kubernetes/manifests/haproxy.yaml",
+    "/etc/kubernetes/manifests/keepalived.yaml",
+    "/etc/kubernetes/manifests/kube-vip.yaml",
+    "/usr/local/bin/kubeadm",
+    "/usr/local/bin/kubelet",
+    "/usr/local/bin/kubectl",
+    "/usr/local/bin/crictl",
+    "/usr/local/bin/etcdctl",
+    "/usr/local/bin/containerd",
+    "/usr/local/bin/containerd-shim",
+    "/usr/local/bin/containerd-shim-runc-v1",
+    "/usr/local/bin/containerd-shim-runc-v2",
+    "/usr/local/bin/containerd-stress",
+    "/usr/local/bin/ctr",
+    "/usr/local/sbin/runc",
+];
+
+/// Directories that hold nothing but what we or our containerd and kubelet put there.
+const DIRS: &[&str] = &[
+    "/etc/provision",
+    "/var/lib/provision",
+    "/run/provision",
+    "/var/lib/containerd",
+    "/run/containerd",
+    "/var/lib/kubelet",
+    "/var/lib/cni",
+    "/opt/cni/bin",
+    "/etc/kubernetes",
+];
+
+/// A plan that makes these hosts bare, one after the other.
+#[must_use]
+pub fn reset_plan(inv: &Inventory, names: &[String]) -> Plan {
+    let mut files: Vec<String> = FILES.iter().map(|f| (*f).to_owned()).collect();
+    files.extend(inv.runtime.mirrors.keys().map(|r| format!("/etc/containerd/certs.d/{r}/hosts.toml")));
+    let mut steps: Vec<Step> = Vec::new();
+    for name in names {
+        steps.push(Step {
+            id: format!("{}/{name}/bare", PhaseId::Reset.as_str()),
+            phase: PhaseId::Reset,
+            host: name.clone(),
+            action: Action::ResetHost {
+                node: name.clone(),
+                files: files.clone(),
+                units: ["kubelet.service", ROUTES_UNIT, "containerd.service"].map(str::to_owned).into(),
+                dirs: DIRS.iter().map(|d| (*d).to_owned()).collect(),
+            },
+            reason: "asked for".into(),
+            diff: None,
+            disruption: Disruption::Destructive,
+            needs: steps.last().map(|s| s.id.clone()).into_iter().collect(),
+        });
+    }
+    Plan {
+        format_version: PLAN_FORMAT,
+        cluster: inv.cluster.name.clone(),
+        inputs: Fingerprints {
+            tool: env!("CARGO_PKG_VERSION").into(),
+            inventory: Digest::of(b""),
+            bundle: Digest::of(b""),
+            hosts: BTreeMap::new(),
+        },
+        steps,
+        warnings: Vec::new(),
+    }
+}
