@@ -45,6 +45,22 @@ pub fn init_documents(inv: &Inventory, node: &Node, images: &ClusterImages) -> R
     Ok(documents.join("---\n"))
 }
 
+/// What `kubeadm init phase upload-certs` has to know. Without it kubeadm looks for a default route to guess an address
+/// by, and for the newest version on the internet: an isolated host has neither.
+pub fn upload_certs_document(inv: &Inventory, sponsor: &Node) -> Result<String> {
+    let api = api(inv)?;
+    let init = InitConfiguration {
+        api_version: api.group_version(),
+        kind: "InitConfiguration",
+        local_api_endpoint: local_endpoint(sponsor),
+        node_registration: registration(inv, sponsor, api)?,
+    };
+    // Images play no part in uploading certificates.
+    let images =
+        ClusterImages { repository: "registry.k8s.io".into(), etcd_tag: None, coredns_tag: None, pause: String::new() };
+    Ok([yaml(&init)?, yaml(&cluster_configuration(inv, &images, api))?].join("---\n"))
+}
+
 /// A JoinConfiguration without its discovery part and certificate key, which are added right before use.
 pub fn join_document(inv: &Inventory, node: &Node, control_plane: bool) -> Result<String> {
     let api = api(inv)?;

@@ -7,7 +7,7 @@ mod pki;
 mod wire;
 
 pub(crate) use config::{API_PORT, merge};
-pub use config::{ClusterImages, init_documents, join_document};
+pub use config::{ClusterImages, init_documents, join_document, upload_certs_document};
 pub use discovery::{Discovery, with_discovery};
 pub use parse::{
     EtcdHealth, EtcdMember, NodeObject, certificate_key, etcd_health, etcd_members, images_list, nodes, token,

@@ -56,7 +56,7 @@ if [ ! -e "$parts/.ready" ]; then
     say "installing containerd, runc, CNI plugins, etcd, haproxy, busybox into a root file system"
     rm -rf "$parts"
     mmdebstrap --variant=minbase --skip=check/empty \
-        --include=containerd,runc,containernetworking-plugins,etcd-server,etcd-client,haproxy,busybox-static,iptables,conntrack,ipset,kmod \
+        --include=containerd,runc,containernetworking-plugins,etcd-server,etcd-client,haproxy,busybox,iptables,conntrack,ipset,kmod \
         "$suite" "$parts" "$mirror" >&2
     for b in etcd etcdctl containerd ctr containerd-shim-runc-v2; do
         if [ -n "$dist" ] && [ -e "$dist/$b" ]; then cp "$dist/$b" "$parts/usr/bin/$b"; fi
@@ -147,7 +147,7 @@ C
     mkdir -p root && gcc -Os -static -s -o root/pause pause.c && rm pause.c && image pause:3.2 '["/pause"]'
     with_libs /usr/sbin/haproxy && mkdir -p root/usr/local/sbin && mv root/usr/sbin/haproxy root/usr/local/sbin/ &&
         image library/haproxy:2.6 '["/usr/local/sbin/haproxy","-f","/usr/local/etc/haproxy/haproxy.cfg"]'
-    mkdir -p root/bin && cp "$parts/bin/busybox" root/bin/ && for a in sh ls cat wget httpd sleep; do ln -s busybox "root/bin/$a"; done
+    with_libs /bin/busybox && for a in sh ls cat wget httpd sleep; do ln -s busybox "root/bin/$a"; done
     image library/busybox:1.36 '["/bin/sh"]'
     printf '{"schemaVersion":2,"manifests":[%s]}' "$(paste -sd, entries)" >index.json
     touch .ready && cd / && rm -rf "$images" && mv "$images.partial" "$images"

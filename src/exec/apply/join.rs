@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::context::Context;
 use crate::error::{Error, FailedCommand, Result};
 use crate::host::{Answer, Command, FileSpec, Output, Probe};
-use crate::kubeadm::{Discovery, ca_hash, certificate_key, token, with_discovery};
+use crate::kubeadm::{Discovery, ca_hash, certificate_key, token, upload_certs_document, with_discovery};
 
 /// kubeadm gives up on its own after 4 to 5 minutes; a slow disk doubles that.
 const KUBEADM_TIMEOUT: Duration = Duration::from_secs(900);
@@ -80,14 +80,7 @@ async fn credentials(ctx: &Context, sponsor: &str, control_plane: bool) -> Resul
         .must(sponsor, kubeadm(["token", "create", "--ttl", "15m", "--description", "provision"]), "make a join token")
         .await?;
     let token = token(&made.text()).map_err(|e| e.on(sponsor))?;
-    let certificate_key = if control_plane {
-        let made = ctx
-            .must(sponsor, kubeadm(["init", "phase", "upload-certs", "--upload-certs"]), "upload the certificates")
-            .await?;
-        Some(certificate_key(&made.text()).map_err(|e| e.on(sponsor))?)
-    } else {
-        None
-    };
+    let certificate_key = if control_plane { Some(upload_certs(ctx, sponsor).await?) } else { None };
     let Answer::File(file) = ctx.ask(sponsor, Probe::Content(CA.into())).await? else {
         return Err(Error::failed(format!("there is no {CA}")).on(sponsor));
     };
@@ -96,6 +89,18 @@ async fn credentials(ctx: &Context, sponsor: &str, control_plane: bool) -> Resul
     let address = address.ok_or_else(|| Error::failed(format!("{sponsor} is not in the inventory")))?;
     let endpoint = std::net::SocketAddr::new(address, crate::kubeadm::API_PORT).to_string();
     Ok(Credentials { endpoint, token, ca_hash: ca_hash(&pem).map_err(|e| e.on(sponsor))?, certificate_key })
+}
+
+async fn upload_certs(ctx: &Context, sponsor: &str) -> Result<SecretString> {
+    let node = ctx.inventory.nodes().into_iter().find(|n| n.name == sponsor);
+    let node = node.ok_or_else(|| Error::failed(format!("{sponsor} is not in the inventory")))?;
+    let path = "/run/provision/kubeadm-upload-certs.yaml";
+    let content = upload_certs_document(&ctx.inventory, &node)?.into_bytes();
+    ctx.host(sponsor)?.write_file(&FileSpec { path: path.into(), content, mode: 0o600 }).await?;
+    let command = kubeadm(["init", "phase", "upload-certs", "--upload-certs", "--config", path]);
+    let made = ctx.must(sponsor, command, "upload the certificates").await;
+    let _ = ctx.run(sponsor, &Command::new(["rm", "-f", "--", path])).await;
+    certificate_key(&made?.text()).map_err(|e| e.on(sponsor))
 }
 
 async fn run_kubeadm(

@@ -24,7 +24,7 @@ done
 ips=$(printf '%s\n' "$list" | cut -d' ' -f2)
 for pod in $(printf '%s\n' "$list" | cut -d' ' -f1); do
     until kubectl -n "$ns" exec "$pod" -- /bin/sh -c 'for ip in "$@"; do case $ip in *:*) u="[$ip]" ;; *) u=$ip ;; esac
-            busybox wget -q -T 5 -O - "http://$u:8080/hostname" >/dev/null || { echo "no answer from $ip" >&2; exit 1; }; done' sh $ips; do
+            busybox timeout 5 busybox wget -q -O - "http://$u:8080/hostname" >/dev/null || { echo "no answer from $ip" >&2; exit 1; }; done' sh $ips; do
         if [ "$(date +%s)" -ge "$until" ]; then echo "from pod $pod" >&2; printf '%s\n' "$list" >&2; exit 1; fi
         sleep 1
     done
