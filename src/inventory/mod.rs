@@ -1,7 +1,16 @@
 //! The inventory: what the user wants, read from TOML with spans, judged, and resolved per host.
 
+mod diagnostic;
 mod model;
+mod parse;
 mod resolve;
+mod schema;
+mod structure;
+mod tree;
+mod validate;
 
+pub use diagnostic::{Diagnostic, Severity, render};
 pub use model::*;
+pub use parse::{Loaded, load, parse, read};
 pub use resolve::{ApiEndpoint, Node, SshTarget};
+pub use schema::schema;
