@@ -83,7 +83,7 @@ pub fn parse(text: &str) -> Result<Loaded, Vec<Diagnostic>> {
     };
     if let Some(inventory) = &inventory {
         let spoken_of = |f: &Finding| shape.poisoned.iter().any(|p| p.starts_with(&f.path) || f.path.starts_with(p));
-        findings.extend(validate::validate(inventory).into_iter().filter(|f| !spoken_of(f)));
+        findings.extend(validate::validate(inventory, &shape.json).into_iter().filter(|f| !spoken_of(f)));
     }
     let mut diagnostics: Vec<Diagnostic> = findings.into_iter().map(|f| tree.place(f)).collect();
     diagnostics.sort_by_key(|d| (d.line, d.column));

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::schema::{FORMAT_CIDR, FORMAT_IP};
 use super::tree::{Finding, Path};
+use super::validate::{is_secret_key, secret};
 
 /// What the walk found.
 pub(super) struct Shape {
@@ -143,6 +144,10 @@ impl<'s> Walk<'s> {
     }
 
     fn unknown(&mut self, name: &str, properties: &Map<String, Json>, table: &DeTable<'_>) {
+        if is_secret_key(name) {
+            self.findings.push(secret(self.path.clone()));
+            return;
+        }
         let free: Vec<&str> = properties.keys().map(String::as_str).filter(|k| !table.contains_key(*k)).collect();
         let all: Vec<&str> = properties.keys().map(String::as_str).collect();
         let help = match nearest(name, &free) {
