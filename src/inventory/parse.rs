@@ -45,7 +45,7 @@ pub fn load(path: &Path) -> Result<Loaded> {
 pub fn read(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).map_err(|e| {
         let hint = match e.kind() {
-            ErrorKind::NotFound => "name the file with --inventory, or make a first one with `provision init`",
+            ErrorKind::NotFound => "name the file with -i, or make a first one with `provision init`",
             ErrorKind::PermissionDenied => "the file must be readable by the user who runs provision",
             _ => "the inventory is a TOML file, like the ones `provision init` writes",
         };
