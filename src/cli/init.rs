@@ -26,9 +26,6 @@ pub fn init(dir: &Path) -> Result<()> {
     })?;
     file.write_all(SAMPLE.as_bytes()).context(|| format!("failed to write {}", path.display()))?;
     let path = path.display();
-    writeln!(
-        std::io::stdout(),
-        "wrote {path}\nNext: put your hosts into it, then run\n  provision validate -i {path}"
-    )
-    .context(|| "failed to write to stdout".into())
+    writeln!(std::io::stdout(), "wrote {path}\nNext: put your hosts into it, then run\n  provision validate -i {path}")
+        .context(|| "failed to write to stdout".into())
 }
