@@ -6,6 +6,8 @@ use std::ops::Range;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 use serde::Serialize;
 
+use super::validate::is_secret_key;
+
 /// How bad a [`Diagnostic`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -119,7 +121,14 @@ pub fn render(file: &str, text: &str, diagnostics: &[Diagnostic]) -> String {
 // The text with secrets and control characters overwritten, byte for byte, so that spans stay true. A newline at the
 // end gives a caret after the last character a place to be.
 fn printable(text: &str, diagnostics: &[Diagnostic]) -> String {
-    let secrets: Vec<&Range<usize>> = diagnostics.iter().filter_map(|d| d.secret.as_ref()).collect();
+    let mut secrets: Vec<Range<usize>> = diagnostics.iter().filter_map(|d| d.secret.clone()).collect();
+    // The lines round a diagnostic are shown too, and a broken file has no tree to look for secrets in.
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let hidden = line.match_indices('=').map(|(at, _)| at).find(|at| ends_in_secret_key(&line[..*at]));
+        secrets.extend(hidden.map(|at| start + at + 1..start + line.len()));
+        start += line.len();
+    }
     let mut out = String::with_capacity(text.len() + 1);
     for (at, c) in text.char_indices() {
         let hidden = c != '\n' && secrets.iter().any(|s| s.contains(&at));
@@ -138,6 +147,12 @@ fn printable(text: &str, diagnostics: &[Diagnostic]) -> String {
     }
     out.push('\n');
     out
+}
+
+// Whether the last word before a `=` is the key of a secret.
+fn ends_in_secret_key(before: &str) -> bool {
+    let key = before.trim_end().trim_end_matches(['"', '\'']);
+    is_secret_key(key.rsplit([' ', '\t', '{', ',', '.', '"', '\'']).next().unwrap_or_default())
 }
 
 // The character boundary at or before `at`.

@@ -10,6 +10,18 @@ use crate::inventory::tree::Finding;
 
 /// The port of the API servers themselves.
 const API_PORT: u16 = 6443;
+/// Ports of control planes and nodes that a balancer on the same host cannot have.
+const TAKEN: [(u16, &str); 9] = [
+    (API_PORT, "the API server"),
+    (22, "SSH"),
+    (2379, "etcd"),
+    (2380, "etcd"),
+    (10249, "kube-proxy"),
+    (10250, "the kubelet"),
+    (10256, "kube-proxy"),
+    (10257, "the controller manager"),
+    (10259, "the scheduler"),
+];
 
 pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
     let endpoint = &inventory.endpoint;
@@ -43,21 +55,22 @@ pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
         EndpointMode::KeepalivedHaproxy | EndpointMode::KubeVip => virtual_address(inventory, address, found),
     }
     let haproxy = matches!(endpoint.mode, EndpointMode::Haproxy | EndpointMode::KeepalivedHaproxy);
-    if haproxy && endpoint.port == Some(API_PORT) {
+    if let Some((port, by)) = TAKEN.iter().find(|(port, _)| haproxy && endpoint.port == Some(*port)) {
         found.push(Finding::error(
             at(["endpoint", "port"]),
-            "port 6443 is taken by the API servers on the same hosts",
+            format!("port {port} is taken by {by} on the same hosts"),
             "leave the key out for 8443, or choose another port",
         ));
     }
-    if endpoint.mode == EndpointMode::FirstNode && endpoint.port.is_some_and(|p| p != API_PORT) {
+    let direct = matches!(endpoint.mode, EndpointMode::FirstNode | EndpointMode::KubeVip);
+    if direct && endpoint.port.is_some_and(|p| p != API_PORT) {
         found.push(Finding::error(
             at(["endpoint", "port"]),
-            "with mode \"first-node\" the endpoint is the API server itself, on port 6443",
+            "with this mode clients speak to the API server itself, and that is on port 6443",
             "leave the key out",
         ));
     }
-    if endpoint.port == Some(0) {
+    if endpoint.port == Some(0) && !direct {
         found.push(Finding::error(
             at(["endpoint", "port"]),
             "0 is not a port",
