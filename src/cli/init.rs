@@ -1,24 +1,31 @@
-//! `provision init`
+//! `provision init [DIR]`: a first inventory.
 
-use std::io::Write as _;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
-use std::process::ExitCode;
 
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::inventory::SAMPLE;
 
-pub(super) fn init(dir: &Path) -> Result<ExitCode> {
-    std::fs::create_dir_all(dir).context(|| format!("failed to make {}", dir.display()))?;
-    let path = dir.join("inventory.toml");
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(|e| {
-        Error::failed(format!("failed to write {}", path.display()))
-            .source(e)
-            .hint("init never writes over a file that is there")
+/// The name of the file that is written.
+const FILE: &str = "inventory.toml";
+
+/// Writes a commented sample to `dir/inventory.toml`, making `dir` when it is not there, and says what to do next.
+///
+/// # Errors
+/// [`crate::error::Kind::Refused`] when the file is there already; [`crate::error::Kind::Failed`] when it cannot be
+/// written.
+pub fn init(dir: &Path) -> Result<()> {
+    let path = dir.join(FILE);
+    std::fs::create_dir_all(dir).context(|| format!("failed to make the directory {}", dir.display()))?;
+    // create_new rather than a look beforehand: nothing is overwritten even when two runs meet.
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists => Error::refused(format!("{} is there already", path.display()))
+            .hint("edit it, or name another directory: provision init DIR"),
+        _ => Error::failed(format!("failed to write {}", path.display())).source(e),
     })?;
     file.write_all(SAMPLE.as_bytes()).context(|| format!("failed to write {}", path.display()))?;
-    println!("Wrote {}. Edit it, then:", path.display());
-    for next in ["validate", "bundle lock", "bundle build", "preflight", "plan -b bundle", "apply -b bundle"] {
-        println!("  provision {next} -i {}", path.display());
-    }
-    Ok(ExitCode::SUCCESS)
+    let path = path.display();
+    writeln!(std::io::stdout(), "wrote {path}\nNext: put your hosts into it, then run\n  provision validate -i {path}")
+        .context(|| "failed to write to stdout".into())
 }

@@ -15,4 +15,6 @@ mod status;
 mod survey;
 mod validate;
 
+pub use init::init;
 pub use run::run;
+pub use validate::validate;

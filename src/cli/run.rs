@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::args::{Cli, Command};
 use super::{apply, bundle, init, journal, kubeconfig, lab, plan, preflight, reset, status, validate};
 use crate::error::{Context as _, Result};
+use crate::report::Format;
 
 /// Runs the command on a runtime of its own.
 pub fn run(cli: Cli) -> Result<ExitCode> {
@@ -15,8 +16,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     let global = cli.global;
     runtime.block_on(async move {
         match cli.command {
-            Command::Init { dir } => init::init(&dir),
-            Command::Validate(i) => validate::validate(&i.inventory, &global),
+            Command::Init { dir } => init::init(&dir).map(|()| ExitCode::SUCCESS),
+            Command::Validate(i) => {
+                validate::validate(&i.inventory, global.format == Format::Json).map(|()| ExitCode::SUCCESS)
+            }
             Command::Bundle(command) => bundle::bundle(command, &global).await,
             Command::Preflight(i) => preflight::preflight(&i.inventory, &global).await,
             Command::Plan { inputs, out, detailed_exitcode } => {

@@ -21,7 +21,9 @@ pub(super) type Hosts = BTreeMap<String, Arc<dyn Host>>;
 /// Loads an inventory; its warnings go to stderr.
 pub(super) fn load(path: &Path) -> Result<Inventory> {
     let loaded = inventory::load(path)?;
-    eprint!("{}", loaded.rendered_warnings);
+    if !loaded.warnings.is_empty() {
+        eprintln!("{}", inventory::render(&path.display().to_string(), &loaded.text, &loaded.warnings));
+    }
     Ok(loaded.inventory)
 }
 

@@ -1,57 +1,119 @@
-//! `provision validate`
+//! `provision validate`: what an inventory says and what is wrong with it.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::ExitCode;
 
-use serde_json::json;
+use serde::Serialize;
 
-use super::args::Global;
-use crate::error::{Context as _, Result};
-use crate::inventory::{self, Inventory};
-use crate::report::Format;
+use crate::error::{Context, Error, Result};
+use crate::inventory::{self, Diagnostic, Inventory, Node, Role, SudoMethod};
 
-pub(super) fn validate(path: &Path, global: &Global) -> Result<ExitCode> {
-    if global.format == Format::Json {
-        return json_report(path);
+/// What `--format json` prints.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    file: String,
+    ok: bool,
+    diagnostics: &'a [Diagnostic],
+    cluster: Option<ClusterView>,
+    nodes: Vec<NodeView>,
+}
+
+#[derive(Debug, Serialize)]
+struct ClusterView {
+    name: String,
+    version: String,
+    /// `host:port`
+    endpoint: String,
+}
+
+/// A host with defaults and pool merged in. Names of files and variables that hold secrets are not repeated here.
+#[derive(Debug, Serialize)]
+struct NodeView {
+    name: String,
+    address: String,
+    role: Role,
+    pool: Option<String>,
+    user: String,
+    ssh_address: String,
+    port: u16,
+    sudo: SudoMethod,
+    labels: std::collections::BTreeMap<String, String>,
+    taints: Vec<String>,
+}
+
+impl From<Node> for NodeView {
+    fn from(node: Node) -> Self {
+        Self {
+            name: node.name,
+            address: node.address.to_string(),
+            role: node.role,
+            pool: node.pool,
+            user: node.ssh.user,
+            ssh_address: node.ssh.address,
+            port: node.ssh.port,
+            sudo: node.ssh.sudo.method,
+            labels: node.labels,
+            taints: node.taints,
+        }
     }
-    let loaded = inventory::load(path)?;
-    eprint!("{}", loaded.rendered_warnings);
-    let inv = &loaded.inventory;
-    println!(
-        "{}: cluster {}, Kubernetes {}, {} control planes, {} workers, API at {}",
-        path.display(),
-        inv.cluster.name,
-        inv.cluster.version,
-        inv.control_planes().len(),
-        inv.workers().len(),
-        inv.api_endpoint().authority(),
-    );
-    Ok(ExitCode::SUCCESS)
 }
 
-fn json_report(path: &Path) -> Result<ExitCode> {
-    let text = std::fs::read_to_string(path).context(|| format!("failed to read the inventory {}", path.display()));
-    let text = text.map_err(|e| e.with_kind(crate::error::Kind::Invalid))?;
-    let parsed = inventory::parse(&text);
-    let ok = parsed.is_ok();
-    let (nodes, diagnostics) = match parsed {
-        Ok((inventory, warnings)) => (nodes(&inventory), warnings),
-        Err(all) => (json!([]), all),
+/// Checks the inventory at `path`. For people, warnings go to stderr and a summary to stdout; with `json`, one object
+/// goes to stdout whether the inventory is good or not.
+///
+/// # Errors
+/// [`crate::error::Kind::Invalid`] when the inventory is wrong.
+pub fn validate(path: &Path, json: bool) -> Result<()> {
+    if !json {
+        let loaded = inventory::load(path)?;
+        let shown = inventory::render(&path.display().to_string(), &loaded.text, &loaded.warnings);
+        std::io::stderr().write_all(shown.as_bytes()).context(|| "failed to write to stderr".into())?;
+        return print(&summary(path, &loaded.inventory));
+    }
+    let text = inventory::read(path)?;
+    let (diagnostics, inventory) = match inventory::parse(&text) {
+        Ok(loaded) => (loaded.warnings, Some(loaded.inventory)),
+        Err(diagnostics) => (diagnostics, None),
     };
-    let report = json!({ "file": path, "ok": ok, "diagnostics": diagnostics, "nodes": nodes });
-    println!("{report:#}");
-    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::from(crate::error::Kind::Invalid.exit_code()) })
+    let report = Report {
+        file: path.display().to_string(),
+        ok: inventory.is_some(),
+        diagnostics: &diagnostics,
+        cluster: inventory.as_ref().map(|i| ClusterView {
+            name: i.cluster.name.clone(),
+            version: i.cluster.version.clone(),
+            endpoint: i.api_endpoint().authority(),
+        }),
+        nodes: inventory.as_ref().map(Inventory::nodes).unwrap_or_default().into_iter().map(Into::into).collect(),
+    };
+    let mut out = serde_json::to_string_pretty(&report).context(|| "failed to write JSON".into())?;
+    out.push('\n');
+    print(&out)?;
+    match inventory {
+        Some(_) => Ok(()),
+        None => Err(Error::invalid(format!("the inventory {} is not valid", path.display()))
+            .hint("the diagnostics are in the JSON on stdout")),
+    }
 }
 
-fn nodes(inventory: &Inventory) -> serde_json::Value {
-    inventory
-        .nodes()
-        .into_iter()
-        .map(|n| {
-            json!({
-                "name": n.name, "address": n.address, "role": n.role, "pool": n.pool, "labels": n.labels, "taints": n.taints,
-                "ssh": { "address": n.ssh.address, "port": n.ssh.port, "user": n.ssh.user, "key_file": n.ssh.key_file },
-            })
-        })
-        .collect()
+fn summary(path: &Path, inventory: &Inventory) -> String {
+    let control_planes = inventory.control_planes().len();
+    format!(
+        "{} is valid: cluster {}, Kubernetes {}, {control_planes} control plane{}, {} worker{}, API at {}\n",
+        path.display(),
+        inventory.cluster.name,
+        inventory.cluster.version,
+        plural(control_planes),
+        inventory.workers().len(),
+        plural(inventory.workers().len()),
+        inventory.api_endpoint().authority(),
+    )
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+fn print(text: &str) -> Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context(|| "failed to write to stdout".into())
 }

@@ -1,4 +1,4 @@
-//! Diagnostics that point into the inventory's text.
+//! What is wrong with an inventory, where, and what to do about it.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,104 +6,157 @@ use std::ops::Range;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 use serde::Serialize;
 
-/// How bad it is.
+use super::validate::is_secret_key;
+
+/// How bad a [`Diagnostic`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Nothing is done while it stands.
+    /// The inventory cannot be used.
     Error,
-    /// Worth knowing.
+    /// The inventory works, and somebody may regret it.
     Warning,
 }
 
-/// One finding, with its place.
+/// One problem of an inventory file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
-    /// Line, from 1.
+    /// The line it is on, from 1.
     pub line: usize,
-    /// Column in characters, from 1.
+    /// The column it starts at, in characters from 1.
     pub column: usize,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
     pub help: String,
-    /// The bytes it points at.
+    /// The bytes of the text it speaks of, all on one line.
     #[serde(skip)]
     pub span: Range<usize>,
+    /// Bytes of the text that hold a secret and are shown as asterisks.
+    #[serde(skip)]
+    pub secret: Option<Range<usize>>,
 }
 
 impl Diagnostic {
-    /// A finding at `span` of `text`; a span beyond the text is pulled back into it.
-    pub(super) fn new(severity: Severity, text: &str, span: Range<usize>, message: String, help: String) -> Self {
-        let floor = |mut at: usize| {
-            at = at.min(text.len());
-            while !text.is_char_boundary(at) {
-                at -= 1;
-            }
-            at
-        };
-        let (start, end) = (floor(span.start), floor(span.end.max(span.start)));
-        // A whole table is no place to put a caret: its first line is.
-        let end = text[start..end].find('\n').map_or(end, |at| start + at);
-        let before = &text[..start];
+    /// A problem at `span` of `text`; the span may be any range at all and is cut down to the part of one line.
+    pub fn new(
+        severity: Severity,
+        text: &str,
+        span: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        let start = floor(text, span.start);
+        let rest = text.get(start..).unwrap_or_default();
+        let line_end = start + rest.find(['\n', '\r']).unwrap_or(rest.len());
+        let end = floor(text, span.end).clamp(start, line_end);
+        let before = text.get(..start).unwrap_or_default();
         Self {
             severity,
             line: before.matches('\n').count() + 1,
-            column: before.rsplit('\n').next().unwrap_or_default().chars().count() + 1,
-            message,
-            help,
+            column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+            message: message.into(),
+            help: help.into(),
             span: start..end,
+            secret: None,
         }
     }
 }
 
-/// All findings for a terminal, with the lines they point at.
-pub(super) fn render(name: &str, text: &str, all: &[Diagnostic]) -> String {
-    let handler =
-        GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(110).with_links(false);
-    let mut out = String::new();
-    for one in all {
-        let report = Report { one, source: NamedSource::new(name, text.to_owned()) };
-        if handler.render_report(&mut out, &report).is_err() {
-            out.push_str(&one.message);
-        }
-        out.push('\n');
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
-    out
 }
 
-struct Report<'a> {
-    one: &'a Diagnostic,
-    source: NamedSource<String>,
-}
+impl std::error::Error for Diagnostic {}
 
-impl fmt::Debug for Report<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.one.message)
-    }
-}
-impl fmt::Display for Report<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.one.message)
-    }
-}
-impl std::error::Error for Report<'_> {}
-impl miette::Diagnostic for Report<'_> {
+impl miette::Diagnostic for Diagnostic {
     fn severity(&self) -> Option<miette::Severity> {
-        Some(match self.one.severity {
+        Some(match self.severity {
             Severity::Error => miette::Severity::Error,
             Severity::Warning => miette::Severity::Warning,
         })
     }
     fn help(&self) -> Option<Box<dyn fmt::Display + '_>> {
-        (!self.one.help.is_empty()).then(|| Box::new(&self.one.help) as Box<dyn fmt::Display>)
-    }
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        Some(&self.source)
+        (!self.help.is_empty()).then(|| Box::new(&self.help) as Box<dyn fmt::Display>)
     }
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(std::iter::once(LabeledSpan::new_with_span(None, self.one.span.clone()))))
+        let length = self.span.len().max(1);
+        Some(Box::new(std::iter::once(LabeledSpan::new(None, self.span.start, length))))
     }
+}
+
+/// All diagnostics for a terminal, in the order given, each with its lines of the file and a caret; plain ASCII apart
+/// from what the file itself holds, no colours, and no secret.
+#[must_use]
+pub fn render(file: &str, text: &str, diagnostics: &[Diagnostic]) -> String {
+    let shown = printable(text, diagnostics);
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::none())
+        .with_width(110)
+        .with_links(false)
+        .with_context_lines(1);
+    let mut out = String::new();
+    for diagnostic in diagnostics {
+        let report = miette::Report::new(diagnostic.clone()).with_source_code(NamedSource::new(file, shown.clone()));
+        let level = match diagnostic.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let mut body = String::new();
+        if handler.render_report(&mut body, report.as_ref()).is_err() {
+            // Only a span outside the text ends here; the place in words is better than nothing.
+            body = format!("  {}:{}:{}: {diagnostic}\n", file, diagnostic.line, diagnostic.column);
+        }
+        out.push_str(level);
+        out.push_str(":\n");
+        out.push_str(body.trim_end());
+        out.push_str("\n\n");
+    }
+    out
+}
+
+// The text with secrets and control characters overwritten, byte for byte, so that spans stay true. A newline at the
+// end gives a caret after the last character a place to be.
+fn printable(text: &str, diagnostics: &[Diagnostic]) -> String {
+    let mut secrets: Vec<Range<usize>> = diagnostics.iter().filter_map(|d| d.secret.clone()).collect();
+    // The lines round a diagnostic are shown too, and a broken file has no tree to look for secrets in.
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let hidden = line.match_indices('=').map(|(at, _)| at).find(|at| ends_in_secret_key(&line[..*at]));
+        secrets.extend(hidden.map(|at| start + at + 1..start + line.len()));
+        start += line.len();
+    }
+    let mut out = String::with_capacity(text.len() + 1);
+    for (at, c) in text.char_indices() {
+        let hidden = c != '\n' && secrets.iter().any(|s| s.contains(&at));
+        if hidden || (c.is_control() && !matches!(c, '\n' | '\t')) {
+            let mark = if hidden {
+                "*"
+            } else if c == '\r' {
+                " "
+            } else {
+                "?"
+            };
+            out.push_str(&mark.repeat(c.len_utf8()));
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('\n');
+    out
+}
+
+// Whether the last word before a `=` is the key of a secret.
+fn ends_in_secret_key(before: &str) -> bool {
+    let key = before.trim_end().trim_end_matches(['"', '\'']);
+    is_secret_key(key.rsplit([' ', '\t', '{', ',', '.', '"', '\'']).next().unwrap_or_default())
+}
+
+// The character boundary at or before `at`.
+fn floor(text: &str, at: usize) -> usize {
+    let at = at.min(text.len());
+    (0..=at).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0)
 }

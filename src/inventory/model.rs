@@ -121,10 +121,10 @@ fn default_arch() -> Vec<Arch> {
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
     /// Pod networks: one, or one IPv4 and one IPv6 for dual stack.
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<super::schema::CidrText>")]
     pub pods: Vec<IpNet>,
     /// Service networks: one, or one IPv4 and one IPv6 for dual stack.
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<super::schema::CidrText>")]
     pub services: Vec<IpNet>,
     /// The prefix length of each node's share of the (IPv4) pod network.
     pub node_prefix: u8,
@@ -451,7 +451,7 @@ pub struct Host {
     /// The node's name in the cluster: a DNS label.
     pub name: String,
     /// The address that nodes and `provision` reach it by.
-    #[schemars(with = "String")]
+    #[schemars(with = "super::schema::IpText")]
     pub address: IpAddr,
     /// Its role.
     pub role: Role,
@@ -540,7 +540,7 @@ pub enum SudoMethod {
 }
 
 /// An SSH jump host.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Jump {
     /// Its address or name.

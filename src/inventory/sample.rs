@@ -1,4 +1,4 @@
-//! What `provision init` writes.
+//! The commented inventory that `provision init` writes.
 
-/// A commented inventory that validates.
+/// A sample inventory that validates; the same as `inventories/sample.toml`.
 pub const SAMPLE: &str = include_str!("../../inventories/sample.toml");

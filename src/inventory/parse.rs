@@ -1,0 +1,106 @@
+//! From the text of an inventory to its types, with every problem of the file found in one go.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::de::DeTable;
+
+use super::diagnostic::{Diagnostic, Severity, render};
+use super::model::Inventory;
+use super::schema::schema;
+use super::tree::{Finding, Tree};
+use super::{structure, validate};
+use crate::error::{Error, Result};
+
+/// An inventory that may be used.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The inventory.
+    pub inventory: Inventory,
+    /// What is allowed and may be regretted.
+    pub warnings: Vec<Diagnostic>,
+    /// The text it was read from.
+    pub text: String,
+}
+
+/// Reads the inventory file at `path`.
+///
+/// # Errors
+/// [`crate::error::Kind::Invalid`] when the file cannot be read or is wrong; every problem of it is in the report.
+pub fn load(path: &Path) -> Result<Loaded> {
+    let text = read(path)?;
+    let file = path.display().to_string();
+    parse(&text).map_err(|diagnostics| {
+        let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+        let problems = if errors == 1 { "1 problem".into() } else { format!("{errors} problems") };
+        Error::invalid(format!("the inventory {file} has {problems}")).diagnostics(render(&file, &text, &diagnostics))
+    })
+}
+
+/// The text of the inventory file at `path`.
+///
+/// # Errors
+/// [`crate::error::Kind::Invalid`] when there is no such file, it cannot be read, or it is not UTF-8.
+pub fn read(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(|e| {
+        let hint = match e.kind() {
+            ErrorKind::NotFound => "name the file with -i, or make a first one with `provision init`",
+            ErrorKind::PermissionDenied => "the file must be readable by the user who runs provision",
+            _ => "the inventory is a TOML file, like the ones `provision init` writes",
+        };
+        Error::invalid(format!("failed to read the inventory {}", path.display())).source(e).hint(hint)
+    })?;
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        let line = e.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1;
+        Error::invalid(format!("the inventory {} is not UTF-8 text (line {line})", path.display()))
+            .hint("save the file as UTF-8")
+    })
+}
+
+/// Reads an inventory. Pure.
+///
+/// # Errors
+/// All problems of the text, warnings among them, in the order of their places.
+pub fn parse(text: &str) -> Result<Loaded, Vec<Diagnostic>> {
+    let (root, broken) = DeTable::parse_recoverable(text);
+    if !broken.is_empty() {
+        // What the parser skipped to recover would be reported as missing, so nothing more is judged.
+        return Err(broken.iter().map(|e| syntax(text, e)).collect());
+    }
+    let tree = Tree { text, root };
+    let shape = structure::check(&schema(), tree.root.get_ref());
+    let mut findings = shape.findings;
+    let inventory = match Inventory::deserialize(&shape.json) {
+        Ok(inventory) => Some(inventory),
+        Err(e) => {
+            if findings.is_empty() {
+                findings.push(Finding::error(Vec::new(), e.to_string(), "see inventories/inventory.schema.json"));
+            }
+            None
+        }
+    };
+    if let Some(inventory) = &inventory {
+        let spoken_of = |f: &Finding| shape.poisoned.iter().any(|p| p.starts_with(&f.path) || f.path.starts_with(p));
+        findings.extend(validate::validate(inventory, &shape.json).into_iter().filter(|f| !spoken_of(f)));
+    }
+    let mut diagnostics: Vec<Diagnostic> = findings.into_iter().map(|f| tree.place(f)).collect();
+    diagnostics.sort_by_key(|d| (d.line, d.column));
+    match inventory {
+        Some(inventory) if diagnostics.iter().all(|d| d.severity == Severity::Warning) => {
+            Ok(Loaded { inventory, warnings: diagnostics, text: text.to_owned() })
+        }
+        _ => Err(diagnostics),
+    }
+}
+
+fn syntax(text: &str, error: &toml::de::Error) -> Diagnostic {
+    let help = if error.message().contains("duplicate key") {
+        "a key or table may be set once only; lists of hosts are written [[hosts]]"
+    } else {
+        "the file is not valid TOML here: look for a missing quote, bracket or `=`"
+    };
+    let span = error.span().unwrap_or(0..0);
+    Diagnostic::new(Severity::Error, text, span, error.message().trim_end(), help)
+}

@@ -1,0 +1,176 @@
+//! The cluster itself, its versions and its etcd.
+
+use super::judge::{at, under};
+use super::syntax::{is_dns_label, is_dns_name, is_image_tag, is_release};
+use crate::inventory::model::{EtcdMode, Inventory};
+use crate::inventory::structure::shown;
+use crate::inventory::tree::{Finding, Path};
+use crate::version::{KubeVersion, NEWEST_MINOR, OLDEST_MINOR};
+
+/// From this minor on the kubelet needs containerd 2.0: it reads the cgroup driver over CRI and has no fallback.
+const CONTAINERD_2_FROM_MINOR: u32 = 36;
+
+pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
+    let cluster = &inventory.cluster;
+    if !is_dns_label(&cluster.name) {
+        found.push(Finding::error(
+            at(["cluster", "name"]),
+            format!("\"{}\" is not a DNS label", shown(&cluster.name)),
+            "use lower-case letters, digits and dashes, at most 63 of them, like \"prod-1\"",
+        ));
+    }
+    if !is_dns_name(&inventory.network.domain) {
+        found.push(Finding::error(
+            at(["network", "domain"]),
+            format!("\"{}\" is not a DNS name", shown(&inventory.network.domain)),
+            "the default is \"cluster.local\"",
+        ));
+    }
+    if cluster.arch.is_empty() {
+        found.push(Finding::error(
+            at(["cluster", "arch"]),
+            "no architecture is named",
+            "name those of the nodes, like [\"amd64\"]",
+        ));
+    }
+    for (index, arch) in cluster.arch.iter().enumerate() {
+        if cluster.arch.iter().take(index).any(|a| a == arch) {
+            found.push(Finding::error(
+                under(&at(["cluster", "arch"]), index),
+                format!("\"{}\" is named twice", arch.as_str()),
+                "remove one of the two",
+            ));
+        }
+    }
+    versions(inventory, found);
+    etcd(inventory, found);
+    for (name, args) in [
+        ("apiserver", &inventory.apiserver.extra_args),
+        ("controller_manager", &inventory.controller_manager.extra_args),
+        ("scheduler", &inventory.scheduler.extra_args),
+        ("kubelet", &inventory.kubelet.extra_args),
+        ("etcd", &inventory.etcd.extra_args),
+    ] {
+        for key in args.keys().filter(|k| k.is_empty() || k.starts_with('-')) {
+            let mut finding = Finding::error(
+                at([name, "extra_args", key]),
+                format!("the argument \"{}\" is written with dashes", shown(key)),
+                "leave the leading dashes out, like \"v\" = \"2\"",
+            );
+            finding.on_key = true;
+            found.push(finding);
+        }
+    }
+}
+
+fn versions(inventory: &Inventory, found: &mut Vec<Finding>) {
+    let path = || at(["cluster", "version"]);
+    let version = match inventory.cluster.version.parse::<KubeVersion>() {
+        Ok(version) => Some(version),
+        Err(_) => {
+            found.push(Finding::error(
+                path(),
+                format!("\"{}\" is not a Kubernetes version", shown(&inventory.cluster.version)),
+                format!("write it as major.minor.patch, like \"1.{NEWEST_MINOR}.0\""),
+            ));
+            None
+        }
+    };
+    if let Some(v) = version.filter(|v| v.major != 1 || !(OLDEST_MINOR..=NEWEST_MINOR).contains(&v.minor)) {
+        found.push(Finding::error(
+            path(),
+            format!("Kubernetes {v} is not supported"),
+            format!("supported are 1.{OLDEST_MINOR} to 1.{NEWEST_MINOR}"),
+        ));
+    }
+    let runtime = &inventory.runtime;
+    for (name, release) in [
+        ("containerd_version", &runtime.containerd_version),
+        ("runc_version", &runtime.runc_version),
+        ("cni_plugins_version", &runtime.cni_plugins_version),
+        // An empty string leaves crictl out.
+        ("crictl_version", &runtime.crictl_version.clone().filter(|v| !v.is_empty())),
+    ] {
+        check_release(at(["runtime", name]), release.as_deref(), found);
+    }
+    check_release(at(["etcd", "version"]), inventory.etcd.version.as_deref(), found);
+    for (path, tag) in [
+        (at(["etcd", "image_tag"]), &inventory.etcd.image_tag),
+        (at(["kubeadm", "pause_tag"]), &inventory.kubeadm.pause_tag),
+        (at(["kubeadm", "coredns_tag"]), &inventory.kubeadm.coredns_tag),
+    ] {
+        if let Some(tag) = tag.as_deref().filter(|t| !is_image_tag(t)) {
+            found.push(Finding::error(
+                path,
+                format!("\"{}\" is not an image tag", shown(tag)),
+                "write the tag alone, like \"3.10.1\"",
+            ));
+        }
+    }
+    let old = runtime.containerd_version.as_deref().filter(|c| c.starts_with("1.") || c.starts_with("0."));
+    if let (Some(containerd), Some(v)) = (old, version.filter(|v| v.minor >= CONTAINERD_2_FROM_MINOR)) {
+        found.push(Finding::error(
+            at(["runtime", "containerd_version"]),
+            format!("Kubernetes {v} does not work with containerd {}", shown(containerd)),
+            "use containerd 2.0 or newer, or leave the key out: the default fits the Kubernetes version",
+        ));
+    }
+}
+
+fn check_release(path: Path, release: Option<&str>, found: &mut Vec<Finding>) {
+    if let Some(text) = release.filter(|r| !is_release(r)) {
+        found.push(Finding::error(
+            path,
+            format!("\"{}\" is not a release", shown(text)),
+            "write it as major.minor.patch without a leading v, like \"2.1.4\"",
+        ));
+    }
+}
+
+fn etcd(inventory: &Inventory, found: &mut Vec<Finding>) {
+    let etcd = &inventory.etcd;
+    let files = [("ca_file", &etcd.ca_file), ("cert_file", &etcd.cert_file), ("key_file", &etcd.key_file)];
+    if etcd.mode == EtcdMode::Stacked {
+        let set = files.iter().filter(|(_, file)| file.is_some()).map(|(name, _)| *name);
+        for name in set.chain((!etcd.endpoints.is_empty()).then_some("endpoints")) {
+            found.push(Finding::warning(
+                at(["etcd", name]),
+                format!("`{name}` has no effect with a stacked etcd"),
+                "set mode = \"external\", or remove it",
+            ));
+        }
+        return;
+    }
+    if etcd.endpoints.is_empty() {
+        found.push(Finding::error(
+            at(["etcd", "endpoints"]),
+            "an external etcd needs its `endpoints`",
+            "add endpoints = [\"https://192.168.10.21:2379\"]",
+        ));
+    }
+    for (index, url) in etcd.endpoints.iter().enumerate() {
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        if rest.is_none_or(|r| r.is_empty() || r.contains(['/', ' '])) {
+            found.push(Finding::error(
+                under(&at(["etcd", "endpoints"]), index),
+                format!("\"{}\" is not a client URL of etcd", shown(url)),
+                "write it like \"https://192.168.10.21:2379\"",
+            ));
+        }
+    }
+    for (name, file) in files {
+        match file.as_deref() {
+            None => found.push(Finding::error(
+                at(["etcd", name]),
+                format!("an external etcd needs `{name}`"),
+                format!("add {name} = \"/etc/kubernetes/etcd/...\": a path on every control plane"),
+            )),
+            Some(path) if !path.starts_with('/') => found.push(Finding::error(
+                at(["etcd", name]),
+                format!("\"{}\" is not an absolute path", shown(path)),
+                "it is a path on every control plane, like \"/etc/kubernetes/etcd/ca.crt\"",
+            )),
+            Some(_) => {}
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! All rules together.
+
+use crate::inventory::model::Inventory;
+use crate::inventory::tree::{Finding, Path};
+
+use super::{cluster, endpoint, hosts, network, secrets};
+
+/// Every problem of `inventory`, in no particular order. `json` is the same inventory as it was written, without
+/// defaults: the search for secrets reads that.
+pub(in crate::inventory) fn validate(inventory: &Inventory, json: &serde_json::Value) -> Vec<Finding> {
+    let mut found = Vec::new();
+    cluster::check(inventory, &mut found);
+    endpoint::check(inventory, &mut found);
+    network::check(inventory, &mut found);
+    hosts::check(inventory, &mut found);
+    secrets::check(json, &mut found);
+    found
+}
+
+/// A path from its parts.
+pub(super) fn at<const N: usize>(parts: [&str; N]) -> Path {
+    parts.iter().map(|p| (*p).to_owned()).collect()
+}
+
+/// `path` and one more part.
+pub(super) fn under(path: &Path, part: impl ToString) -> Path {
+    let mut longer = path.clone();
+    longer.push(part.to_string());
+    longer
+}

@@ -1,0 +1,77 @@
+//! Secrets have no place in an inventory: it is committed, copied and printed.
+
+use serde_json::Value;
+
+use super::judge::under;
+use crate::inventory::structure::shown;
+use crate::inventory::tree::{Finding, Path};
+
+/// Ends of keys (lower case, letters only) whose values are secrets. Keys that name a place of one, like
+/// `password_env`, do not end so.
+const ENDS: [&str; 8] =
+    ["password", "passwd", "passphrase", "secret", "token", "privatekey", "clientkeydata", "authorization"];
+
+pub(super) fn check(json: &Value, found: &mut Vec<Finding>) {
+    walk(&mut Vec::new(), json, found);
+}
+
+/// Whether a value under `key` would be a secret.
+pub(in crate::inventory) fn is_secret_key(key: &str) -> bool {
+    let letters: String = key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    ENDS.iter().any(|end| letters.ends_with(end))
+}
+
+/// The finding for a secret at `path`.
+pub(in crate::inventory) fn secret(path: Path) -> Finding {
+    let key = path.last().map(|k| shown(k)).unwrap_or_default();
+    let mut finding = Finding::error(
+        path,
+        format!("`{key}` looks like a secret, and an inventory holds none"),
+        "name an environment variable or a file that holds it (`password_env`, `password_file`, `sudo = { method = \
+         \"env\", env = \"NAME\" }`), and change the secret if this file was ever shared",
+    );
+    finding.secret = true;
+    finding.on_key = true;
+    finding
+}
+
+fn walk(path: &mut Path, json: &Value, found: &mut Vec<Finding>) {
+    match json {
+        Value::Object(table) => {
+            for (key, value) in table {
+                // Names of labels are the user's own, and labels are public anyway.
+                if path.last().is_some_and(|p| p == "labels") {
+                    continue;
+                }
+                if is_secret_key(key) && (value.is_string() || value.is_number()) {
+                    found.push(secret(under(path, key)));
+                    continue;
+                }
+                path.push(key.clone());
+                walk(path, value, found);
+                path.pop();
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(index.to_string());
+                walk(path, item, found);
+                path.pop();
+            }
+        }
+        Value::String(text) if text.contains("PRIVATE KEY-----") => found.push(secret(path.clone())),
+        Value::String(text) if has_userinfo(text) => {
+            let mut finding = secret(path.clone());
+            finding.message = "the URL holds a password, and an inventory holds none".into();
+            found.push(finding);
+        }
+        _ => {}
+    }
+}
+
+// `scheme://user:password@host`
+fn has_userinfo(text: &str) -> bool {
+    let Some((_, rest)) = text.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+}
