@@ -8,7 +8,18 @@ use crate::error::{Context as _, Error, Result};
 pub const NODE_LABEL: &str = "provision.lab";
 /// What a bare server has, and nothing of Kubernetes.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,iptables,conntrack,ethtool,socat,kmod,procps,util-linux,mount,ca-certificates,libseccomp2";
-const IMAGE: &str = "localhost/provision-lab-node:1";
+/// Nodes must not share what identifies a machine.
+const CUSTOMIZE: &str =
+    "--customize-hook=rm -f \"$1\"/etc/ssh/ssh_host_* \"$1\"/etc/machine-id; : >\"$1\"/etc/machine-id";
+
+/// Names what an image is made of, so that one made of something else is never taken for it.
+fn recipe() -> String {
+    crate::bundle::Digest::of(format!("{PACKAGES} {CUSTOMIZE}").as_bytes()).short().to_owned()
+}
+
+fn image_name() -> String {
+    format!("localhost/provision-lab-node:{}", recipe())
+}
 
 /// Runs podman with the runtime that nested cgroups need: crun refuses hybrid hierarchies.
 async fn podman(args: &[&str], stdin: &str, attempted: &str) -> Result<String> {
@@ -18,26 +29,22 @@ async fn podman(args: &[&str], stdin: &str, attempted: &str) -> Result<String> {
 
 /// Makes the nodes' image unless it is there.
 pub(super) async fn image() -> Result<()> {
-    if podman(&["image", "exists", IMAGE], "", "look for the node image").await.is_ok() {
+    let name = image_name();
+    if podman(&["image", "exists", &name], "", "look for the node image").await.is_ok() {
         return Ok(());
     }
     eprintln!("lab: making the nodes' root file system");
     let dir = cache_dir().join("lab");
     std::fs::create_dir_all(&dir).context(|| format!("failed to make {}", dir.display()))?;
-    let tar = dir.join("node.tar").to_string_lossy().into_owned();
+    let tar = dir.join(format!("node-{}.tar", recipe())).to_string_lossy().into_owned();
     let include = format!("--include={PACKAGES}");
-    let customize = "--customize-hook=rm -f \"$1\"/etc/ssh/ssh_host_* \"$1\"/etc/machine-id; : >\"$1\"/etc/machine-id";
     if !std::path::Path::new(&tar).exists() {
         let partial = format!("{tar}.partial.tar");
-        run(
-            &["mmdebstrap", "--quiet", "--variant=minbase", &include, customize, "bookworm", &partial],
-            "",
-            "make the nodes' root file system",
-        )
-        .await?;
+        let argv = ["mmdebstrap", "--quiet", "--variant=minbase", &include, CUSTOMIZE, "bookworm", &partial];
+        run(&argv, "", "make the nodes' root file system").await?;
         std::fs::rename(&partial, &tar).context(|| format!("failed to keep {tar}"))?;
     }
-    podman(&["import", "--quiet", &tar, IMAGE], "", "import the node image").await.map(drop)
+    podman(&["import", "--quiet", &tar, &name], "", "import the node image").await.map(drop)
 }
 
 /// Makes the lab's network, cut off from everything else, and returns its first three octets.
@@ -78,7 +85,7 @@ pub(super) async fn start(node: &NewNode<'_>) -> Result<String> {
     podman(&["volume", "create", "--label", &label, &volume], "", "make a node's volume").await?;
     let network = format!("provision-{}", node.lab);
     // /var is a volume because overlay does not stack on overlay; --no-hosts leaves /etc/hosts an ordinary file.
-    let mount = format!("{volume}:/var");
+    let (mount, image) = (format!("{volume}:/var"), image_name());
     let args = [
         "run",
         "-d",
@@ -103,7 +110,7 @@ pub(super) async fn start(node: &NewNode<'_>) -> Result<String> {
         node.address,
         "-v",
         &mount,
-        IMAGE,
+        &image,
         "/sbin/init",
     ];
     podman(&args, "", &format!("start node {}", node.name)).await?;
@@ -115,7 +122,7 @@ pub(super) async fn start(node: &NewNode<'_>) -> Result<String> {
         cat >/home/admin/.ssh/authorized_keys; chown admin:admin /home/admin/.ssh/authorized_keys; chmod 600 /home/admin/.ssh/authorized_keys\n\
         echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin\n\
         echo '127.0.1.1 '$(uname -n) >>/etc/hosts\n\
-        systemctl restart ssh\n\
+        systemctl reset-failed ssh 2>/dev/null || true; systemctl restart ssh\n\
         cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub\n";
     let key =
         podman(&["exec", "-i", &container, "sh", "-c", setup], node.public_key, &format!("set node {} up", node.name))

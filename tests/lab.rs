@@ -1,0 +1,224 @@
+//! The lab, end to end, on real parts: sshd, systemd, containerd, kubeadm, etcd, a registry, an HTTP server. One cluster
+//! is taken through its life in order, because each part needs the one before it.
+//!
+//! Needs root and podman's packages; `tests/run` runs it. It never skips: what cannot run fails.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+#[path = "lab/harness.rs"]
+mod harness;
+
+use harness::{Lab, stderr, stdout};
+
+#[test]
+#[ignore = "needs root and podman; run by tests/run"]
+fn a_cluster_lives() {
+    let lab = Lab::prepare("e2e", 3, 2);
+    air_gap(&lab);
+    let before = lab.footprint("w2");
+    bad_input_changes_nothing(&lab);
+    killed_in_three_places(&lab);
+    whole(&lab);
+    drift(&lab);
+    other_cluster_is_refused(&lab);
+    kubeconfig(&lab);
+    reset_and_rejoin(&lab, &before);
+    lost_host(&lab);
+    journal(&lab);
+}
+
+/// A node reaches the other nodes and nothing else: no route out, and not what listens on this machine's loopback.
+fn air_gap(lab: &Lab) {
+    println!("-- air gap");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for node in lab.nodes() {
+        let route = lab.exec(&node, "ip route get 1.1.1.1");
+        assert!(!route.0, "{node} has a route out: {}", route.1);
+        let gateway = lab.address("cp1").rsplit_once('.').unwrap().0.to_owned() + ".1";
+        for target in ["127.0.0.1", &gateway] {
+            let reach = lab.exec(&node, &format!("timeout 3 bash -c '</dev/tcp/{target}/{port}'"));
+            assert!(!reach.0, "{node} reaches {target}:{port} of this machine");
+        }
+        let peer = lab.address(if node == "cp1" { "w1" } else { "cp1" });
+        let reach = lab.exec(&node, &format!("timeout 3 bash -c '</dev/tcp/{peer}/22'"));
+        assert!(reach.0, "{node} does not reach {peer}: {}", reach.1);
+    }
+}
+
+/// Each wrong input has its documented exit code and leaves every host as it was.
+fn bad_input_changes_nothing(lab: &Lab) {
+    println!("-- bad input");
+    let untouched = lab.footprint("w1");
+    let broken = lab.edited("broken.toml", |t| t.replace("[cluster]", "[cluster"));
+    assert_eq!(lab.provision(&["plan", "-i", &broken, "-b", &lab.bundle()]).status.code(), Some(3));
+    let out = lab.provision(&["apply", "-y", "-i", &lab.inventory(), "-b", "/nonexistent"]);
+    assert_eq!(out.status.code(), Some(3), "{}", stderr(&out));
+    assert!(stderr(&out).contains("Hint:"), "{}", stderr(&out));
+
+    // A key that is not the pinned one.
+    let other = lab.edited("wrong-key.toml", |t| {
+        let keys: Vec<&str> = t.lines().filter(|l| l.starts_with("host_key")).collect();
+        t.replacen(keys[1], keys[0], 1)
+    });
+    let out = lab.provision(&["apply", "-y", "-i", &other, "-b", &lab.bundle()]);
+    assert_eq!(out.status.code(), Some(4), "{}", stderr(&out));
+    assert!(stderr(&out).contains("HAS CHANGED") && stderr(&out).contains("cp2"), "{}", stderr(&out));
+
+    // sudo wants a password that is not the right one.
+    lab.must("w2", "echo 'admin:right horse' | chpasswd; echo 'admin ALL=(ALL) ALL' >/etc/sudoers.d/admin");
+    let with_password = lab.edited("sudo.toml", |t| {
+        t.replace("{ method = \"passwordless\" }", "{ method = \"env\", env = \"LAB_SUDO\" }")
+    });
+    let out = lab.provision_env(&["plan", "-i", &with_password, "-b", &lab.bundle()], &[("LAB_SUDO", "wrong")]);
+    assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
+    assert!(stderr(&out).contains("w2: sudo did not accept the password"), "{}", stderr(&out));
+    // The right one works, on the hosts that ask for it and on those that do not.
+    let out = lab.provision_env(&["plan", "-i", &with_password, "-b", &lab.bundle()], &[("LAB_SUDO", "right horse")]);
+    assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+    lab.must("w2", "echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin; passwd -q -d admin");
+
+    // A flipped byte in the bundle: found by verify before anything, and by the node when nobody verified.
+    let flipped = lab.flip_a_blob();
+    let out = lab.provision(&["bundle", "verify", &lab.bundle()]);
+    assert_eq!(out.status.code(), Some(3), "{}", stderr(&out));
+    assert!(stderr(&out).contains(&flipped.digest), "{}", stderr(&out));
+    assert_eq!(lab.footprint("w1"), untouched, "a host was changed");
+    let out = lab.provision(&["apply", "-y", "-i", &lab.inventory(), "-b", &lab.bundle()]);
+    assert_eq!(out.status.code(), Some(3), "{}", stderr(&out));
+    assert!(stderr(&out).contains("is damaged in the bundle"), "{}", stderr(&out));
+    flipped.mend();
+    assert!(lab.provision(&["bundle", "verify", &lab.bundle(), "-i", &lab.inventory()]).status.success());
+}
+
+/// `kill -9` in the middle of distribute, init and join: every time the next run goes on.
+fn killed_in_three_places(lab: &Lab) {
+    println!("-- killed in distribute, init and join");
+    lab.apply_killed_at("distribute/", 5);
+    assert!(lab.exec("cp1", "ls /var/lib/provision/blobs/sha256 | grep -v partial").0, "nothing was distributed");
+    lab.apply_killed_at("init/cp1/kubeadm", 0);
+    lab.apply_killed_at("join-control-plane/cp2/kubeadm", 0);
+    let out = lab.apply();
+    assert!(out.status.success(), "{}", stderr(&out));
+}
+
+/// The cluster is what the inventory says, and a second apply changes nothing.
+fn whole(lab: &Lab) {
+    println!("-- whole");
+    let out = lab.provision(&["status", "--format", "json", "-i", &lab.inventory()]);
+    assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
+    let status: serde_json::Value = serde_json::from_str(&stdout(&out)).unwrap();
+    let hosts = status["hosts"].as_array().unwrap();
+    assert_eq!(hosts.len(), 5);
+    assert!(hosts.iter().all(|h| h["ready"] == true), "{status:#}");
+    assert_eq!(hosts.iter().filter(|h| h["etcd"] == "member").count(), 3, "{status:#}");
+    let out = lab.apply();
+    assert!(out.status.success() && stdout(&out).ends_with("no changes\n"), "{}{}", stdout(&out), stderr(&out));
+    assert_eq!(lab.plan().0, 0);
+    for node in lab.nodes() {
+        let (_, left) =
+            lab.exec(&node, "ls -A /run/provision | grep -v -e '\\.id$' -e '\\.exit$' -e '\\.out$' -e '\\.err$'");
+        assert_eq!(left.trim(), "", "{node} keeps credentials of its join");
+    }
+}
+
+/// What is changed by hand is named exactly, and mended exactly.
+fn drift(lab: &Lab) {
+    println!("-- drift");
+    lab.must("w1", "systemctl stop kubelet");
+    let (code, steps) = lab.plan();
+    assert_eq!((code, lab.changes(&steps)), (2, vec!["runtime/w1/kubelet-service".to_owned()]));
+    assert!(lab.apply().status.success());
+    lab.must("w1", "systemctl is-active kubelet");
+
+    lab.must("cp3", "echo '# by hand' >>/etc/sysctl.d/90-provision.conf");
+    let (code, steps) = lab.plan();
+    assert_eq!((code, lab.changes(&steps)), (2, vec!["prepare/cp3/sysctl-file".to_owned()]));
+    assert!(lab.apply().status.success());
+    lab.must("cp3", "! grep -q 'by hand' /etc/sysctl.d/90-provision.conf");
+
+    lab.must("w2", "cp /bin/true /usr/local/bin/kubectl");
+    let (code, steps) = lab.plan();
+    assert_eq!((code, lab.changes(&steps)), (2, vec!["runtime/w2/kubectl".to_owned()]));
+    // A saved plan binds: it is refused once a host has changed.
+    let saved = lab.file("saved.json");
+    assert!(lab.provision(&["plan", "-i", &lab.inventory(), "-b", &lab.bundle(), "--out", &saved]).status.success());
+    lab.must("w2", "rm /etc/modules-load.d/provision.conf");
+    let out = lab.provision(&["apply", "--plan", &saved, "-i", &lab.inventory(), "-b", &lab.bundle()]);
+    assert_eq!(out.status.code(), Some(5), "{}", stderr(&out));
+    assert!(stderr(&out).contains("stale") && stderr(&out).contains("w2"), "{}", stderr(&out));
+    assert!(lab.apply().status.success());
+    assert_eq!(lab.plan().0, 0);
+}
+
+/// A host of one cluster is not taken for another.
+fn other_cluster_is_refused(lab: &Lab) {
+    println!("-- another cluster");
+    let other = lab.edited("other.toml", |t| t.replacen("name = \"e2e\"", "name = \"other\"", 1));
+    let before = lab.footprint("w1");
+    let out = lab.provision(&["apply", "-y", "-i", &other, "-b", &lab.bundle()]);
+    assert_eq!(out.status.code(), Some(5), "{}", stderr(&out));
+    assert!(stderr(&out).contains("it belongs to cluster `e2e`"), "{}", stderr(&out));
+    assert_eq!(lab.footprint("w1"), before);
+}
+
+fn kubeconfig(lab: &Lab) {
+    println!("-- kubeconfig");
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = lab.file("admin.conf");
+    assert!(lab.provision(&["kubeconfig", "-i", &lab.inventory(), "-o", &path]).status.success());
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let nodes = lab.kubectl(&path, &["get", "nodes", "-o", "name"]);
+    assert_eq!(nodes.lines().count(), 5, "{nodes}");
+    // The pods' network carries a Service too.
+    assert_eq!(lab.kubectl(&path, &["get", "namespace", "provision-verify", "--ignore-not-found"]), "");
+}
+
+/// A reset host is as it was before `provision` first saw it, and may join again.
+fn reset_and_rejoin(lab: &Lab, before: &str) {
+    println!("-- reset and rejoin");
+    let out = lab.provision(&["reset", "--host", "w2", "--confirm", "wrong", "-i", &lab.inventory()]);
+    assert_eq!(out.status.code(), Some(5), "{}", stderr(&out));
+    let out = lab.provision(&["reset", "--host", "w2", "--confirm", "w2", "-i", &lab.inventory()]);
+    assert!(out.status.success(), "{}", stderr(&out));
+    let after = lab.footprint("w2");
+    assert_eq!(after, before, "reset left something behind");
+    let nodes = lab.kubectl(&lab.file("admin.conf"), &["get", "nodes", "-o", "name"]);
+    assert!(!nodes.contains("w2"), "{nodes}");
+    let out = lab.apply();
+    assert!(out.status.success(), "{}", stderr(&out));
+    assert_eq!(lab.plan().0, 0);
+}
+
+/// A host that is gone: exit 4 naming it, nobody else disturbed; once it is back a run converges.
+fn lost_host(lab: &Lab) {
+    println!("-- lost host");
+    lab.stop("w1");
+    let out = lab.apply();
+    assert_eq!(out.status.code(), Some(4), "{}", stderr(&out));
+    assert!(stderr(&out).contains("w1"), "{}", stderr(&out));
+    lab.start("w1");
+    let out = lab.apply();
+    assert!(out.status.success(), "{}", stderr(&out));
+    assert_eq!(lab.plan().0, 0);
+}
+
+/// The journals of all that happened hold together, and hold no secret.
+fn journal(lab: &Lab) {
+    println!("-- journal");
+    let journals = lab.journals();
+    assert!(journals.len() >= 6, "{journals:?}");
+    let token = |word: &str| {
+        word.split_once('.').is_some_and(|(a, b)| {
+            let plain = |s: &str| s.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+            a.len() == 6 && b.len() == 16 && plain(a) && plain(b)
+        })
+    };
+    for path in &journals {
+        let text = std::fs::read_to_string(path).unwrap();
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.'));
+        assert_eq!(words.filter(|w| token(w)).count(), 0, "{} holds a token", path.display());
+        let out = lab.provision(&["journal", "verify", &path.to_string_lossy()]);
+        assert!(out.status.success(), "{}", stderr(&out));
+    }
+}

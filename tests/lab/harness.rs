@@ -1,0 +1,263 @@
+//! A lab for tests: made by the program's own command, taken away at the end, its evidence kept when a test fails.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+pub struct Lab {
+    name: &'static str,
+    dir: PathBuf,
+    state: tempfile::TempDir,
+}
+
+pub fn stdout(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+pub fn stderr(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+/// A blob with one byte flipped.
+pub struct Flipped {
+    pub digest: String,
+    path: PathBuf,
+    good: PathBuf,
+}
+
+impl Flipped {
+    pub fn mend(self) {
+        std::fs::remove_file(&self.path).unwrap();
+        std::fs::rename(&self.good, &self.path).unwrap();
+    }
+}
+
+impl Lab {
+    /// Hosts, inventory and bundle; nothing of Kubernetes on the hosts yet.
+    pub fn prepare(name: &'static str, control_planes: u8, workers: u8) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let lab = Self { name, dir: state.path().join("labs").join(name), state };
+        lab.command(&["lab", "down", "--name", name]).output().unwrap();
+        let (planes, workers) = (control_planes.to_string(), workers.to_string());
+        let args = ["lab", "up", "--name", name, "--control-planes", &planes, "--workers", &workers, "--no-apply"];
+        let status = lab.command(&args).status().unwrap();
+        assert!(status.success(), "lab up failed");
+        lab
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_provision"));
+        command
+            .args(args)
+            .env("PROVISION_LAB_DIR", self.state.path().join("labs"))
+            .env("PROVISION_STATE", self.state.path().join("state"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn provision(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    pub fn provision_env(&self, args: &[&str], env: &[(&str, &str)]) -> Output {
+        self.command(args).envs(env.iter().copied()).output().unwrap()
+    }
+
+    pub fn apply(&self) -> Output {
+        self.provision(&["apply", "-y", "-i", &self.inventory(), "-b", &self.bundle()])
+    }
+
+    /// Exit code and steps of a plan.
+    pub fn plan(&self) -> (i32, Vec<serde_json::Value>) {
+        let args = ["plan", "--detailed-exitcode", "--format", "json", "-i", &self.inventory(), "-b", &self.bundle()];
+        let out = self.provision(&args);
+        let code = out.status.code().unwrap();
+        assert!(matches!(code, 0 | 2), "{}", stderr(&out));
+        let plan: serde_json::Value = serde_json::from_str(&stdout(&out)).unwrap();
+        (code, plan["steps"].as_array().unwrap().clone())
+    }
+
+    /// The ids of the steps that change something.
+    pub fn changes(&self, steps: &[serde_json::Value]) -> Vec<String> {
+        let id = |s: &serde_json::Value| s["id"].as_str().unwrap().to_owned();
+        steps.iter().map(id).filter(|id| !id.starts_with("verify/")).collect()
+    }
+
+    /// Starts an apply and kills it with SIGKILL `more` events after the first that names `step`.
+    pub fn apply_killed_at(&self, step: &str, more: usize) {
+        let args = ["apply", "-y", "--format", "json", "-i", &self.inventory(), "-b", &self.bundle()];
+        let mut child = self.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let started =
+            lines.map_while(Result::ok).filter(|l| l.contains("\"step-started\"") && l.contains(step)).nth(more);
+        let line = started.unwrap_or_else(|| panic!("apply ended before {step} began"));
+        // Into the middle of it.
+        std::thread::sleep(Duration::from_millis(1500));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        println!("   killed in {}", line.split("\"step\":").nth(1).unwrap_or(&line));
+    }
+
+    pub fn file(&self, name: &str) -> String {
+        self.dir.join(name).to_string_lossy().into_owned()
+    }
+    pub fn inventory(&self) -> String {
+        self.file("inventory.toml")
+    }
+    pub fn bundle(&self) -> String {
+        self.file("bundle")
+    }
+
+    /// A changed copy of the inventory.
+    pub fn edited(&self, name: &str, edit: impl Fn(&str) -> String) -> String {
+        let text = std::fs::read_to_string(self.inventory()).unwrap();
+        let path = self.file(name);
+        std::fs::write(&path, edit(&text)).unwrap();
+        path
+    }
+
+    pub fn nodes(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.inventory()).unwrap();
+        let mut hosts = text.split("[[hosts]]").skip(1);
+        hosts.by_ref().map(|h| field(h, "name")).collect()
+    }
+
+    pub fn address(&self, node: &str) -> String {
+        let text = std::fs::read_to_string(self.inventory()).unwrap();
+        let host = text.split("[[hosts]]").skip(1).find(|h| field(h, "name") == node).unwrap();
+        field(host, "address")
+    }
+
+    fn container(&self, node: &str) -> String {
+        format!("provision-{}-{node}", self.name)
+    }
+
+    /// Runs a shell line on a node, beside `provision`: whether it succeeded, and what it printed.
+    pub fn exec(&self, node: &str, line: &str) -> (bool, String) {
+        let out = podman(&["exec", &self.container(node), "sh", "-c", line]);
+        (out.status.success(), stdout(&out) + &stderr(&out))
+    }
+
+    pub fn must(&self, node: &str, line: &str) {
+        let (ok, text) = self.exec(node, line);
+        assert!(ok, "{node}: {line}: {text}");
+    }
+
+    pub fn stop(&self, node: &str) {
+        assert!(podman(&["stop", "-t", "5", &self.container(node)]).status.success());
+    }
+
+    pub fn start(&self, node: &str) {
+        assert!(podman(&["start", &self.container(node)]).status.success());
+        let until = Instant::now() + Duration::from_secs(60);
+        while !self.exec(node, "systemctl is-active ssh").0 {
+            assert!(Instant::now() < until, "{node} does not come back");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+
+    /// Everything of a host that `provision` could change: files (by content where small), units, mounts, interfaces,
+    /// routes, firewall rules, listening ports, kernel settings.
+    pub fn footprint(&self, node: &str) -> String {
+        const SCRIPT: &str = r#"
+find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /dev \) -prune -o -print 2>/dev/null | sort
+find /var -xdev -path /var/log -prune -o -path /var/lib/systemd -prune -o -print | sort
+find /etc -xdev -type f ! -name shadow\* ! -name passwd\* -exec sha256sum {} + | sort -k2
+ls -A /run | grep -v -e '^utmp' -e '^sudo'
+systemctl list-unit-files --no-legend | sort
+systemctl list-units --all --plain --no-legend --type=service --state=loaded | cut -d' ' -f1 | grep -v -e systemd- -e user -e session -e apt -e dpkg -e fstrim -e e2scrub | sort
+cut -d' ' -f2,3 /proc/mounts | grep -v -e '^/run/user' | sort
+ls /sys/class/net; ip route; ip rule
+iptables-save | grep -v '^#' | sed 's/\[[0-9:]*\]//' | grep -v -E '^\*|^COMMIT|^:(INPUT|OUTPUT|FORWARD|PREROUTING|POSTROUTING)'
+ss -Hltn | tr -s ' ' | cut -d' ' -f4 | sort
+cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/bridge/bridge-nf-call-iptables
+"#;
+        let (ok, text) = self.exec(node, SCRIPT);
+        assert!(ok || !text.is_empty(), "{text}");
+        text
+    }
+
+    /// Flips a byte in the middle of the largest blob that every node gets.
+    pub fn flip_a_blob(&self) -> Flipped {
+        let manifest = std::fs::read_to_string(self.dir.join("bundle/bundle.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        let kubelet = manifest["artifacts"].as_array().unwrap().iter().find(|a| a["name"] == "kubelet").unwrap();
+        let digest = kubelet["digest"].as_str().unwrap().to_owned();
+        let path = self.dir.join("bundle/blobs/sha256").join(digest.trim_start_matches("sha256:"));
+        let good = self.dir.join("good-blob");
+        std::fs::rename(&path, &good).unwrap();
+        let mut bytes = std::fs::read(&good).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        Flipped { digest, path, good }
+    }
+
+    pub fn kubectl(&self, kubeconfig: &str, args: &[&str]) -> String {
+        let manifest = std::fs::read_to_string(self.dir.join("bundle/bundle.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        let kubectl = manifest["artifacts"].as_array().unwrap().iter().find(|a| a["name"] == "kubectl").unwrap();
+        let hex = kubectl["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
+        let program = self.dir.join("kubectl");
+        if !program.exists() {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::copy(self.dir.join("bundle/blobs/sha256").join(hex), &program).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let out = Command::new(program).args(["--kubeconfig", kubeconfig]).args(args).output().unwrap();
+        assert!(out.status.success(), "{}", stderr(&out));
+        stdout(&out)
+    }
+
+    pub fn journals(&self) -> Vec<PathBuf> {
+        let dir = self.state.path().join("state/journal").join(self.name);
+        let mut all: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+        all.sort();
+        all
+    }
+
+    fn keep_evidence(&self) {
+        let to = Path::new("lab-evidence").join(self.name);
+        let _ = std::fs::remove_dir_all(&to);
+        std::fs::create_dir_all(&to).unwrap();
+        let keep = |name: String, text: String| std::fs::write(to.join(name), text).unwrap();
+        for node in self.nodes() {
+            for (what, line) in [
+                ("journal", "journalctl --no-pager -n 400"),
+                ("units", "systemctl --failed --no-pager; systemctl status --no-pager kubelet containerd"),
+                (
+                    "pods",
+                    "tail -n 30 /var/log/pods/*/*/*.log; ls -la /etc/kubernetes /etc/kubernetes/manifests /etc/provision /run/provision",
+                ),
+            ] {
+                keep(format!("{node}.{what}"), self.exec(&node, line).1);
+            }
+        }
+        keep("status".into(), stdout(&self.provision(&["status", "-i", &self.inventory()])));
+        for path in
+            std::fs::read_dir(self.state.path().join("state/journal").join(self.name)).into_iter().flatten().flatten()
+        {
+            let _ = std::fs::copy(path.path(), to.join(path.file_name()));
+        }
+        println!("evidence: {}", to.display());
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() && Path::new(&self.inventory()).exists() {
+            self.keep_evidence();
+        }
+        let _ = self.command(&["lab", "down", "--name", self.name]).output();
+    }
+}
+
+fn field(host: &str, key: &str) -> String {
+    let line = host.lines().find(|l| l.starts_with(key)).unwrap();
+    line.split('"').nth(1).unwrap().to_owned()
+}
+
+fn podman(args: &[&str]) -> Output {
+    Command::new("podman").args(["--runtime", "runc"]).args(args).output().unwrap()
+}
