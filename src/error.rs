@@ -283,6 +283,6 @@ mod tests {
     #[test]
     fn context_keeps_the_kind() {
         let inner: Result<()> = Err(Error::refused("no"));
-        assert_eq!(inner.context(|| "outer".into()).unwrap_err().kind(), Kind::Refused);
+        assert_eq!(inner.context(|| "outer".into()).map_err(|e| e.kind()), Err(Kind::Refused));
     }
 }

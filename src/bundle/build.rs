@@ -108,10 +108,9 @@ async fn place(dir: &Path, cached: &Path, digest: &Digest) -> Result<u64> {
             .hint("run the same command again: it is fetched anew"));
     }
     let placing = || format!("failed to write {}", target.display());
-    if !tokio::fs::try_exists(&target).await.unwrap_or(false) {
-        if tokio::fs::hard_link(cached, &target).await.is_err() {
-            tokio::fs::copy(cached, &target).await.context(placing)?;
-        }
+    let there = tokio::fs::try_exists(&target).await.unwrap_or(false);
+    if !there && tokio::fs::hard_link(cached, &target).await.is_err() {
+        tokio::fs::copy(cached, &target).await.context(placing)?;
     }
     Ok(tokio::fs::metadata(&target).await.context(placing)?.len())
 }

@@ -1,7 +1,8 @@
 //! Making a lock: upstream is asked, nothing is guessed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -119,11 +120,11 @@ async fn kubeadm_images(inv: &Inventory, files: &[LockedFile], sink: &dyn Sink) 
         let url = kubeadm.url.clone();
         let request = move || Ok(client()?.get(&url));
         let path = fetch(&kubeadm.url, &kubeadm.sha256, &request, &|_, _| {}).await?;
-        let runnable = executable_copy(&path).await?;
+        let (_dir, runnable) = runnable_copy(&path).await?;
         let repository = inv.kubeadm.image_repository.as_deref().unwrap_or("registry.k8s.io");
         let version = format!("v{}", inv.cluster.version.trim_start_matches('v'));
         let args = ["config", "images", "list", "--kubernetes-version", &version, "--image-repository", repository];
-        let output = tokio::process::Command::new(runnable.path())
+        let output = tokio::process::Command::new(&runnable)
             .args(args)
             .output()
             .await
@@ -145,37 +146,14 @@ async fn kubeadm_images(inv: &Inventory, files: &[LockedFile], sink: &dyn Sink) 
     .await
 }
 
-/// The cache's files are not executable and stay so; a copy runs and goes.
-async fn executable_copy(path: &PathBuf) -> Result<tempfile::TempDirFile> {
-    tempfile::TempDirFile::copy_of(path).await
-}
-
-/// A file in a directory that goes when it is dropped.
-mod tempfile {
-    use std::os::unix::fs::PermissionsExt as _;
-    use std::path::{Path, PathBuf};
-
-    use crate::error::{Context as _, Result};
-
-    pub(super) struct TempDirFile {
-        _dir: ::tempfile::TempDir,
-        path: PathBuf,
-    }
-
-    impl TempDirFile {
-        pub(super) async fn copy_of(source: &Path) -> Result<Self> {
-            let making = || "failed to make a temporary copy of kubeadm".to_owned();
-            let dir = ::tempfile::tempdir().context(making)?;
-            let path = dir.path().join("kubeadm");
-            tokio::fs::copy(source, &path).await.context(making)?;
-            tokio::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).await.context(making)?;
-            Ok(Self { _dir: dir, path })
-        }
-
-        pub(super) fn path(&self) -> &Path {
-            &self.path
-        }
-    }
+/// The cache's files are not executable and stay so: a copy runs, in a directory that goes when it is dropped.
+async fn runnable_copy(source: &Path) -> Result<(tempfile::TempDir, PathBuf)> {
+    let making = || "failed to make a temporary copy of kubeadm".to_owned();
+    let dir = tempfile::tempdir().context(making)?;
+    let path = dir.path().join("kubeadm");
+    tokio::fs::copy(source, &path).await.context(making)?;
+    tokio::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).await.context(making)?;
+    Ok((dir, path))
 }
 
 async fn lock_image(inv: &Inventory, registries: &Registries<'_>, name: &str, sink: &dyn Sink) -> Result<LockedImage> {

@@ -126,7 +126,7 @@ fn one_host(inv: &Inventory, facts: &Facts, node: &Node, host: &HostFacts, all: 
         );
     }
     let version = inv.cluster.version.split('.').nth(1).and_then(|m| m.parse::<u32>().ok()).unwrap_or(0);
-    if host.cgroup != CgroupVersion::V2 && version >= 35 && inv.kubelet.config.get("failCgroupV1").is_none() {
+    if host.cgroup != CgroupVersion::V2 && version >= 35 && !inv.kubelet.config.contains_key("failCgroupV1") {
         find(
             "cgroup",
             Severity::Error,

@@ -60,14 +60,6 @@ pub(super) fn cluster_steps(
             When::DriftOrWith(disturbing(&own)),
         );
     }
-    for node in inv.control_planes() {
-        add(
-            format!("control-plane-{}", node.name),
-            Action::WaitControlPlane { node: node.name.clone(), address: node.address.to_string(), timeout_s },
-            format!("the control plane on {} must be healthy", node.name),
-            with_join(&node.name),
-        );
-    }
     if inv.etcd.mode == EtcdMode::Stacked {
         let members = inv.control_planes().into_iter().map(|n| n.name).collect();
         add(
@@ -95,7 +87,21 @@ pub(super) fn cluster_steps(
             When::DriftOrWith(network),
         );
     }
-    steps.into_steps()
+    let mut all = steps.into_steps();
+    for node in inv.control_planes() {
+        // Asked on the control plane itself: its controller manager and scheduler listen on loopback.
+        let mut own = HostSteps::new(&node.name);
+        own.add(
+            PhaseId::Verify,
+            "control-plane",
+            Action::WaitControlPlane { node: node.name.clone(), address: node.address.to_string(), timeout_s },
+            format!("the control plane on {} must be healthy", node.name),
+        );
+        own.when(with_join(&node.name));
+        own.after(lasts.iter().cloned());
+        all.extend(own.into_steps());
+    }
+    all
 }
 
 /// Of a host's steps, those after which its node has to be looked at again.

@@ -15,9 +15,9 @@ pub fn etcd_probe() -> Probe {
     shell_probe("etcd", &[])
 }
 
-/// Asks for the health of the control plane on a node.
-pub(super) fn control_plane_probe(node: &str, address: &str) -> Probe {
-    shell_probe("control-plane", &[node, address])
+/// Asks a control plane for its own health.
+pub(super) fn control_plane_probe(address: &str) -> Probe {
+    shell_probe("control-plane", &[address])
 }
 
 /// Components of a control plane and what is wrong with each (`ok` is healthy).

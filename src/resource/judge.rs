@@ -42,7 +42,7 @@ pub fn probes(action: &Action) -> Vec<Probe> {
             all
         }
         Action::NodeMeta { .. } | Action::WaitNodeReady { .. } => vec![nodes_probe()],
-        Action::WaitControlPlane { node, address, .. } => vec![control_plane_probe(node, address)],
+        Action::WaitControlPlane { address, .. } => vec![control_plane_probe(address)],
         Action::WaitEtcdMembers { .. } => vec![etcd_probe()],
         Action::TestPodNetwork { .. } => vec![shell_probe("namespace", &[VERIFY_NAMESPACE])],
     }

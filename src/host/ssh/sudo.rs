@@ -90,13 +90,13 @@ impl Sudoers {
                 })?)
             }
             SudoMethod::File => {
-                Root::Password(self.from_file(node, sudo.file.as_deref().unwrap_or(Path::new(""))).await?)
+                Root::Password(self.read_file(node, sudo.file.as_deref().unwrap_or(Path::new(""))).await?)
             }
             SudoMethod::Prompt => Root::Password(self.prompt(node).await?),
         })
     }
 
-    async fn from_file(&self, node: &str, path: &Path) -> Result<SecretString> {
+    async fn read_file(&self, node: &str, path: &Path) -> Result<SecretString> {
         let path = expand_home(path);
         let mut files = self.files.lock().await;
         if let Some(secret) = files.get(&path) {

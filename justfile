@@ -1,0 +1,19 @@
+# The commands that CI runs, by name.
+
+# A lab cluster from nothing
+lab:
+    cargo run --release -- lab up
+
+# All tests
+test:
+    tests/run
+
+# What needs no root
+quick:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+    cargo test
+
+# The lab against a hand-written kubeadm script, ratios in one run
+bench:
+    tests/lab/bench.sh
