@@ -1,6 +1,7 @@
 //! Kubernetes versions and skew rules. Pure.
 //!
-//! Source of the rules: the version skew policy of the Kubernetes documentation.
+//! Source of the rules: the version skew policy of the Kubernetes documentation,
+//! <https://kubernetes.io/releases/version-skew-policy/>.
 
 use std::fmt;
 use std::str::FromStr;
@@ -64,6 +65,12 @@ impl KubeVersion {
     pub fn kubelet_may_join(self, server: Self) -> bool {
         let most = if server.minor >= 28 { 3 } else { 2 };
         self.major == server.major && self <= server.max_patch() && server.minor - self.minor.min(server.minor) <= most
+    }
+
+    /// Whether a kubectl of this version may speak to an API server of `server`: at most one minor apart.
+    #[must_use]
+    pub fn kubectl_may_speak_to(self, server: Self) -> bool {
+        self.major == server.major && self.minor.abs_diff(server.minor) <= 1
     }
 
     /// Whether a control plane may go from this version to `next`: no downgrade, no minor skipped.
@@ -135,6 +142,13 @@ mod tests {
                 prop_assert!(a <= b && b - a <= 3);
             }
             prop_assert!(!version(b + 1, 0).kubelet_may_join(server));
+        }
+
+        #[test]
+        fn kubectl_is_one_minor_apart_at_most(a in 20u32..38, b in 20u32..38, p in 0u32..20) {
+            let (kubectl, server) = (version(a, p), version(b, 0));
+            prop_assert_eq!(kubectl.kubectl_may_speak_to(server), a == b || a + 1 == b || b + 1 == a);
+            prop_assert_eq!(kubectl.kubectl_may_speak_to(server), server.kubectl_may_speak_to(kubectl));
         }
 
         #[test]

@@ -121,6 +121,22 @@ fn init_writes_a_valid_inventory_and_overwrites_nothing() -> Tested {
     Ok(())
 }
 
+#[test]
+fn a_key_file_that_is_not_there_is_a_warning() -> Tested {
+    let dir = tempfile::tempdir()?;
+    let (file, key) = (dir.path().join("inventory.toml"), dir.path().join("id"));
+    let jump = "jump = { address = \"bastion.example\", key_file = \"/nowhere/jump\" }";
+    let defaults = format!("[defaults]\nkey_file = \"{}\"\n{jump}\n", key.display());
+    fs::write(&file, format!("{}\n{defaults}", include_str!("inventory/valid/smallest.toml")))?;
+    let warned = |loaded: &inventory::Loaded| -> Vec<String> {
+        loaded.warnings.iter().map(|w| loaded.text.get(w.span.clone()).unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(warned(&inventory::load(&file)?), [format!("\"{}\"", key.display()), "\"/nowhere/jump\"".into()]);
+    fs::write(&key, "")?;
+    assert_eq!(warned(&inventory::load(&file)?), ["\"/nowhere/jump\""]);
+    Ok(())
+}
+
 fn holds(text: &str, diagnostics: &[Diagnostic]) -> Result<(), TestCaseError> {
     for d in diagnostics {
         prop_assert!(text.get(d.span.clone()).is_some_and(|t| !t.contains('\n')), "{d:?}");
@@ -128,6 +144,7 @@ fn holds(text: &str, diagnostics: &[Diagnostic]) -> Result<(), TestCaseError> {
         prop_assert!(!d.message.is_empty() && !d.help.is_empty(), "{d:?}");
     }
     let shown = inventory::render("x.toml", text, diagnostics);
+    prop_assert!(!shown.contains("hunter2"), "{shown}");
     prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
     Ok(())
 }
@@ -154,6 +171,8 @@ fn value() -> impl Strategy<Value = String> {
         Just("[{}, 1, \"a\", nan]".into()),
         Just("1979-05-27T07:32:00Z".into()),
         Just("\"::/0\"".into()),
+        Just("\"https://me:hunter2@mirror.example/?q\"".into()),
+        Just("[\"http://me:hunter2@192.168.10.31:2379/\"]".into()),
         Just("\"0.0.0.0/0\"".into()),
         Just("99999999999999999999".into()),
         Just("\"\"".into()),
@@ -162,6 +181,15 @@ fn value() -> impl Strategy<Value = String> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn any_file_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let file = tempfile::NamedTempFile::new()?;
+        fs::write(file.path(), &bytes)?;
+        if let Err(error) = inventory::load(file.path()) {
+            prop_assert_eq!(error.kind(), Kind::Invalid);
+        }
+    }
 
     #[test]
     fn any_text_is_judged(text in "(?s).{0,120}") {

@@ -26,6 +26,10 @@ pub fn init(dir: &Path) -> Result<()> {
     })?;
     file.write_all(SAMPLE.as_bytes()).context(|| format!("failed to write {}", path.display()))?;
     let path = path.display();
-    writeln!(std::io::stdout(), "wrote {path}\nNext: put your hosts into it, then run\n  provision validate -i {path}")
-        .context(|| "failed to write to stdout".into())
+    let next = format!(
+        "wrote {path}\nNext: put your hosts into it, then run\n  provision validate -i {path}\n  provision bundle lock -i \
+         {path}\n  provision bundle build -i {path}\n  provision plan -i {path} -b bundle\n  provision apply -i {path} -b \
+         bundle"
+    );
+    writeln!(std::io::stdout(), "{next}").context(|| "failed to write to stdout".into())
 }

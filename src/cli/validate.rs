@@ -14,7 +14,13 @@ struct Report<'a> {
     file: String,
     ok: bool,
     diagnostics: &'a [Diagnostic],
-    cluster: Option<ClusterView>,
+    /// Null when the inventory is wrong.
+    inventory: Option<InventoryView>,
+}
+
+#[derive(Debug, Serialize)]
+struct InventoryView {
+    cluster: ClusterView,
     nodes: Vec<NodeView>,
 }
 
@@ -39,6 +45,19 @@ struct NodeView {
     sudo: SudoMethod,
     labels: std::collections::BTreeMap<String, String>,
     taints: Vec<String>,
+}
+
+impl From<&Inventory> for InventoryView {
+    fn from(inventory: &Inventory) -> Self {
+        Self {
+            cluster: ClusterView {
+                name: inventory.cluster.name.clone(),
+                version: inventory.cluster.version.clone(),
+                endpoint: inventory.api_endpoint().authority(),
+            },
+            nodes: inventory.nodes().into_iter().map(Into::into).collect(),
+        }
+    }
 }
 
 impl From<Node> for NodeView {
@@ -66,7 +85,7 @@ impl From<Node> for NodeView {
 pub fn validate(path: &Path, json: bool) -> Result<()> {
     if !json {
         let loaded = inventory::load(path)?;
-        let shown = inventory::render(&path.display().to_string(), &loaded.text, &loaded.warnings);
+        let shown = inventory::render_for_stderr(&path.display().to_string(), &loaded.text, &loaded.warnings);
         std::io::stderr().write_all(shown.as_bytes()).context(|| "failed to write to stderr".into())?;
         return print(&summary(path, &loaded.inventory));
     }
@@ -79,12 +98,7 @@ pub fn validate(path: &Path, json: bool) -> Result<()> {
         file: path.display().to_string(),
         ok: inventory.is_some(),
         diagnostics: &diagnostics,
-        cluster: inventory.as_ref().map(|i| ClusterView {
-            name: i.cluster.name.clone(),
-            version: i.cluster.version.clone(),
-            endpoint: i.api_endpoint().authority(),
-        }),
-        nodes: inventory.as_ref().map(Inventory::nodes).unwrap_or_default().into_iter().map(Into::into).collect(),
+        inventory: inventory.as_ref().map(Into::into),
     };
     let mut out = serde_json::to_string_pretty(&report).context(|| "failed to write JSON".into())?;
     out.push('\n');

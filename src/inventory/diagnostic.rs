@@ -1,12 +1,13 @@
 //! What is wrong with an inventory, where, and what to do about it.
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::ops::Range;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, ThemeCharacters, ThemeStyles};
 use serde::Serialize;
 
-use super::validate::is_secret_key;
+use super::validate::{is_secret_key, userinfo};
 
 /// How bad a [`Diagnostic`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -93,11 +94,22 @@ impl miette::Diagnostic for Diagnostic {
 /// from what the file itself holds, no colours, and no secret.
 #[must_use]
 pub fn render(file: &str, text: &str, diagnostics: &[Diagnostic]) -> String {
+    styled(file, text, diagnostics, ThemeStyles::none())
+}
+
+/// The same in colours, when stderr is a terminal that takes them and NO_COLOR is not set.
+#[must_use]
+pub fn render_for_stderr(file: &str, text: &str, diagnostics: &[Diagnostic]) -> String {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let colours = !set("NO_COLOR") && !dumb && std::io::stderr().is_terminal();
+    styled(file, text, diagnostics, if colours { ThemeStyles::ansi() } else { ThemeStyles::none() })
+}
+
+fn styled(file: &str, text: &str, diagnostics: &[Diagnostic], styles: ThemeStyles) -> String {
     let shown = printable(text, diagnostics);
-    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::none())
-        .with_width(110)
-        .with_links(false)
-        .with_context_lines(1);
+    let theme = GraphicalTheme { characters: ThemeCharacters::ascii(), styles };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(110).with_links(false).with_context_lines(1);
     let mut out = String::new();
     for diagnostic in diagnostics {
         let report = miette::Report::new(diagnostic.clone()).with_source_code(NamedSource::new(file, shown.clone()));
@@ -129,6 +141,7 @@ fn printable(text: &str, diagnostics: &[Diagnostic]) -> String {
         secrets.extend(hidden.map(|at| start + at + 1..start + line.len()));
         start += line.len();
     }
+    secrets.extend(userinfo(text));
     let mut out = String::with_capacity(text.len() + 1);
     for (at, c) in text.char_indices() {
         let hidden = c != '\n' && secrets.iter().any(|s| s.contains(&at));
@@ -159,4 +172,22 @@ fn ends_in_secret_key(before: &str) -> bool {
 fn floor(text: &str, at: usize) -> usize {
     let at = at.min(text.len());
     (0..=at).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_change_nothing_but_the_colours() {
+        let text = "[cluster]\nname = \"A\"\n";
+        let found = [Diagnostic::new(Severity::Error, text, 17..20, "wrong", "right")];
+        let (plain, coloured) = (render("x.toml", text, &found), styled("x.toml", text, &found, ThemeStyles::ansi()));
+        assert!(!plain.contains('\u{1b}') && coloured.contains('\u{1b}'));
+        let mut bare = String::new();
+        for (index, part) in coloured.split('\u{1b}').enumerate() {
+            bare.push_str(if index == 0 { part } else { part.split_once('m').map_or(part, |(_, rest)| rest) });
+        }
+        assert_eq!(bare, plain);
+    }
 }

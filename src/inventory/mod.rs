@@ -10,7 +10,7 @@ mod structure;
 mod tree;
 mod validate;
 
-pub use diagnostic::{Diagnostic, Severity, render};
+pub use diagnostic::{Diagnostic, Severity, render, render_for_stderr};
 pub use model::*;
 pub use parse::{Loaded, load, parse, read};
 pub use resolve::{ApiEndpoint, Node, SshTarget};

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::de::DeTable;
 
-use super::diagnostic::{Diagnostic, Severity, render};
+use super::diagnostic::{Diagnostic, Severity, render_for_stderr};
 use super::model::Inventory;
 use super::schema::schema;
 use super::tree::{Finding, Tree};
@@ -31,10 +31,14 @@ pub struct Loaded {
 pub fn load(path: &Path) -> Result<Loaded> {
     let text = read(path)?;
     let file = path.display().to_string();
-    parse(&text).map_err(|diagnostics| {
+    judge(&text, &on_disk).map_err(|diagnostics| {
         let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
         let problems = if errors == 1 { "1 problem".into() } else { format!("{errors} problems") };
-        Error::invalid(format!("the inventory {file} has {problems}")).diagnostics(render(&file, &text, &diagnostics))
+        Error::invalid(format!("the inventory {file} has {problems}")).diagnostics(render_for_stderr(
+            &file,
+            &text,
+            &diagnostics,
+        ))
     })
 }
 
@@ -64,6 +68,11 @@ pub fn read(path: &Path) -> Result<String> {
 /// # Errors
 /// All problems of the text, warnings among them, in the order of their places.
 pub fn parse(text: &str) -> Result<Loaded, Vec<Diagnostic>> {
+    judge(text, &|_| true)
+}
+
+// `there` tells whether a key file exists.
+fn judge(text: &str, there: &dyn Fn(&Path) -> bool) -> Result<Loaded, Vec<Diagnostic>> {
     let (root, broken) = DeTable::parse_recoverable(text);
     if !broken.is_empty() {
         // What the parser skipped to recover would be reported as missing, so nothing more is judged.
@@ -83,7 +92,9 @@ pub fn parse(text: &str) -> Result<Loaded, Vec<Diagnostic>> {
     };
     if let Some(inventory) = &inventory {
         let spoken_of = |f: &Finding| shape.poisoned.iter().any(|p| p.starts_with(&f.path) || f.path.starts_with(p));
-        findings.extend(validate::validate(inventory, &shape.json).into_iter().filter(|f| !spoken_of(f)));
+        let all = validate::validate(inventory, &shape.json).into_iter();
+        let all = all.chain(validate::missing_key_files(inventory, there));
+        findings.extend(all.filter(|f| !spoken_of(f)));
     }
     let mut diagnostics: Vec<Diagnostic> = findings.into_iter().map(|f| tree.place(f)).collect();
     diagnostics.sort_by_key(|d| (d.line, d.column));
@@ -92,6 +103,13 @@ pub fn parse(text: &str) -> Result<Loaded, Vec<Diagnostic>> {
             Ok(Loaded { inventory, warnings: diagnostics, text: text.to_owned() })
         }
         _ => Err(diagnostics),
+    }
+}
+
+fn on_disk(path: &Path) -> bool {
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest).exists(),
+        _ => path.exists(),
     }
 }
 

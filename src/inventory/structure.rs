@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::schema::{FORMAT_CIDR, FORMAT_IP};
 use super::tree::{Finding, Path};
-use super::validate::{is_secret_key, secret};
+use super::validate::{is_secret_key, secret, userinfo};
 
 /// What the walk found.
 pub(super) struct Shape {
@@ -302,7 +302,8 @@ fn choices(schema: &Json) -> Option<Vec<&str>> {
     )
 }
 
-fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
+/// The one of `words` that `word` was most likely meant to be, when one is near.
+pub(super) fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
     let near = |w: &&&str| strsim::normalized_damerau_levenshtein(word, w);
     let best = words.iter().max_by(|a, b| near(a).total_cmp(&near(b)))?;
     (near(&best) >= 0.6).then_some(*best)
@@ -312,9 +313,13 @@ fn quoted(words: &[&str]) -> String {
     words.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", ")
 }
 
-/// Text of the file as part of a message: short and without control characters.
+/// Text of the file as part of a message: short, without control characters, and without a password in a URL.
 pub(super) fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(80).collect()
+    let mut open = text.to_owned();
+    for range in userinfo(text).into_iter().rev() {
+        open.replace_range(range, "***");
+    }
+    open.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
 fn in_words(kind: &str) -> (&'static str, &'static str) {

@@ -2,8 +2,9 @@
 
 use super::judge::{at, under};
 use super::syntax::{is_dns_label, is_dns_name, is_image_tag, is_release};
+use crate::facts::CHECKS;
 use crate::inventory::model::{EtcdMode, Inventory};
-use crate::inventory::structure::shown;
+use crate::inventory::structure::{nearest, shown};
 use crate::inventory::tree::{Finding, Path};
 use crate::version::{KubeVersion, NEWEST_MINOR, OLDEST_MINOR};
 
@@ -39,6 +40,18 @@ pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
                 under(&at(["cluster", "arch"]), index),
                 format!("\"{}\" is named twice", arch.as_str()),
                 "remove one of the two",
+            ));
+        }
+    }
+    for (index, name) in inventory.preflight.ignore.iter().enumerate() {
+        if !CHECKS.contains(&name.as_str()) {
+            found.push(Finding::error(
+                under(&at(["preflight", "ignore"]), index),
+                format!("there is no preflight check \"{}\"", shown(name)),
+                match nearest(name, CHECKS) {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None => format!("they are {}", CHECKS.join(", ")),
+                },
             ));
         }
     }
@@ -149,7 +162,8 @@ fn etcd(inventory: &Inventory, found: &mut Vec<Finding>) {
         ));
     }
     for (index, url) in etcd.endpoints.iter().enumerate() {
-        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        // Without TLS the client certificate would be of no use, and etcd holds every secret of the cluster.
+        let rest = url.strip_prefix("https://");
         if rest.is_none_or(|r| r.is_empty() || r.contains(['/', ' '])) {
             found.push(Finding::error(
                 under(&at(["etcd", "endpoints"]), index),

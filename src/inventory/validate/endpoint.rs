@@ -36,7 +36,7 @@ pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
         return;
     }
     match endpoint.mode {
-        EndpointMode::FirstNode => {}
+        EndpointMode::FirstNode => first_node(inventory, address, found),
         EndpointMode::External if host.is_none() => found.push(missing(
             "host",
             "mode \"external\" needs the `host` of the balancer",
@@ -85,6 +85,25 @@ pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
         ));
     }
     useless(inventory, found);
+}
+
+fn first_node(inventory: &Inventory, address: Option<IpAddr>, found: &mut Vec<Finding>) {
+    let mut control_planes = inventory.hosts.iter().filter(|h| h.role.is_control_plane());
+    let Some(first) = control_planes.next() else { return };
+    if inventory.endpoint.host.is_some() && address != Some(first.address) {
+        found.push(Finding::error(
+            at(["endpoint", "host"]),
+            format!("with mode \"first-node\" the host is the first control plane's own address, {}", first.address),
+            "leave the key out; a name or another address is mode \"external\"",
+        ));
+    }
+    if control_planes.next().is_some() {
+        found.push(Finding::warning(
+            at(["endpoint", "mode"]),
+            "the API is gone when the first control plane is, although there are others",
+            "mode \"haproxy\" needs nothing from outside and goes on",
+        ));
+    }
 }
 
 fn virtual_address(inventory: &Inventory, address: Option<IpAddr>, found: &mut Vec<Finding>) {

@@ -10,6 +10,9 @@ use crate::inventory::model::{Host, Inventory, Jump, Sudo, SudoMethod};
 use crate::inventory::structure::shown;
 use crate::inventory::tree::{Finding, Path};
 
+/// Labels that say what a node is; they follow from its role.
+const ROLE_LABELS: [&str; 2] = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
+
 pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
     let mut addresses = BTreeMap::new();
@@ -161,6 +164,11 @@ impl Settings<'_> {
                     message,
                     "write it as \"name\" or \"prefix.example/name\", of letters, digits, -, _ and .",
                 );
+                finding.on_key = true;
+                found.push(finding);
+            } else if ROLE_LABELS.contains(&key.as_str()) {
+                let message = format!("\"{key}\" is kubeadm's own mark of a control plane");
+                let mut finding = Finding::error(at_key, message, "set the host's role instead");
                 finding.on_key = true;
                 found.push(finding);
             } else if !is_label_value(value) {

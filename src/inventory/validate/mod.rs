@@ -2,11 +2,14 @@
 
 mod cluster;
 mod endpoint;
+mod files;
 mod hosts;
 mod judge;
 mod network;
 mod secrets;
+mod sources;
 mod syntax;
 
+pub(super) use files::missing_key_files;
 pub(super) use judge::validate;
-pub(super) use secrets::{is_secret_key, secret};
+pub(super) use secrets::{is_secret_key, secret, userinfo};

@@ -1,5 +1,7 @@
 //! Secrets have no place in an inventory: it is committed, copied and printed.
 
+use std::ops::Range;
+
 use serde_json::Value;
 
 use super::judge::under;
@@ -60,7 +62,7 @@ fn walk(path: &mut Path, json: &Value, found: &mut Vec<Finding>) {
             }
         }
         Value::String(text) if text.contains("PRIVATE KEY-----") => found.push(secret(path.clone())),
-        Value::String(text) if has_userinfo(text) => {
+        Value::String(text) if !userinfo(text).is_empty() => {
             let mut finding = secret(path.clone());
             finding.message = "the URL holds a password, and an inventory holds none".into();
             found.push(finding);
@@ -69,9 +71,15 @@ fn walk(path: &mut Path, json: &Value, found: &mut Vec<Finding>) {
     }
 }
 
-// `scheme://user:password@host`
-fn has_userinfo(text: &str) -> bool {
-    let Some((_, rest)) = text.split_once("://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+/// Where `text` holds the `user:password` of a `scheme://user:password@host`.
+pub(in crate::inventory) fn userinfo(text: &str) -> Vec<Range<usize>> {
+    let starts = text.match_indices("://").map(|(at, mark)| at + mark.len());
+    starts
+        .filter_map(|start| {
+            let rest = text.get(start..)?;
+            let authority = rest.split(['/', '?', '#', '"', '\'', '\n']).next().unwrap_or_default();
+            let (user, _) = authority.rsplit_once('@')?;
+            user.contains(':').then_some(start..start + user.len())
+        })
+        .collect()
 }

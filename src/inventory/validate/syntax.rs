@@ -1,5 +1,7 @@
 //! The syntax of names, labels, taints and versions, as Kubernetes has it.
 
+use std::net::Ipv6Addr;
+
 /// A DNS label (RFC 1123): what a node and a cluster may be called.
 pub(super) fn is_dns_label(text: &str) -> bool {
     text.len() <= 63 && is_framed(text, |b| b.is_ascii_lowercase() || b.is_ascii_digit(), |b| b == b'-')
@@ -47,6 +49,26 @@ pub(super) fn is_release(text: &str) -> bool {
         && pre.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
 }
 
+/// An `http` or `https` URL that paths are put behind; free of what would end a quoted string in a file made from it.
+pub(super) fn is_base_url(text: &str) -> bool {
+    let plain = text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '\\' | '?' | '#'));
+    plain
+        && (text.starts_with("https://") || text.starts_with("http://"))
+        && reqwest::Url::parse(text).is_ok_and(|url| url.has_host())
+}
+
+/// A registry as image names have it: `host` or `host:port`.
+pub(super) fn is_registry(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        // The colons of an IPv6 address are inside the brackets.
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let address = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let named = address.map_or_else(|| is_dns_name(host), |a| a.parse::<Ipv6Addr>().is_ok());
+    named && port.is_none_or(|p| p.parse::<u16>().is_ok_and(|p| p != 0))
+}
+
 /// An image tag, as the OCI distribution specification has it.
 pub(super) fn is_image_tag(text: &str) -> bool {
     text.len() <= 128
@@ -82,6 +104,14 @@ mod tests {
         assert!(is_taint("dedicated=db:NoSchedule") && is_taint("a.b/c:NoExecute"));
         assert!(!is_taint("dedicated=db") && !is_taint("x:Never") && !is_taint("=v:NoSchedule"));
         assert!(is_release("2.1.4") && is_release("2.0.0-rc.1") && !is_release("v2.1.4") && !is_release("2.1"));
+        assert!(is_base_url("https://m.example/a/b") && is_base_url("http://[fd00::1]:5000"));
+        for bad in ["", "m.example", "ftp://m.example", "https://", "https://m\"]\nx", "https://m/?a", "https://m /"] {
+            assert!(!is_base_url(bad), "{bad}");
+        }
+        assert!(is_registry("docker.io") && is_registry("localhost:5000") && is_registry("[fd00::1]:5000"));
+        for bad in ["", "../../x", "https://docker.io", "docker.io/library", "a:0", "a:", "_default"] {
+            assert!(!is_registry(bad), "{bad}");
+        }
         assert!(is_image_tag("3.10.1") && !is_image_tag("a:b") && !is_image_tag(""));
     }
 }
