@@ -22,7 +22,7 @@ pub(super) type Hosts = BTreeMap<String, Arc<dyn Host>>;
 pub(super) fn load(path: &Path) -> Result<Inventory> {
     let loaded = inventory::load(path)?;
     if !loaded.warnings.is_empty() {
-        eprintln!("{}", inventory::render(&path.display().to_string(), &loaded.text, &loaded.warnings));
+        eprintln!("{}", inventory::render_for_stderr(&path.display().to_string(), &loaded.text, &loaded.warnings));
     }
     Ok(loaded.inventory)
 }

@@ -116,7 +116,7 @@ pub(super) async fn start(node: &NewNode<'_>) -> Result<String> {
     podman(&args, "", &format!("start node {}", node.name)).await?;
     let setup = "set -e\n\
         i=0; until s=$(systemctl is-system-running 2>/dev/null); [ \"$s\" = running ] || [ \"$s\" = degraded ]; do i=$((i+1)); [ $i -lt 300 ] || { systemctl --failed >&2; exit 1; }; sleep 0.2; done\n\
-        ssh-keygen -q -A\n\
+        ssh-keygen -q -A >/dev/null\n\
         id admin >/dev/null 2>&1 || useradd -m -s /bin/bash admin\n\
         install -d -m 700 -o admin -g admin /home/admin/.ssh\n\
         cat >/home/admin/.ssh/authorized_keys; chown admin:admin /home/admin/.ssh/authorized_keys; chmod 600 /home/admin/.ssh/authorized_keys\n\
