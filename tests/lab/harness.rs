@@ -19,6 +19,14 @@ pub fn stderr(out: &Output) -> String {
     String::from_utf8_lossy(&out.stderr).into_owned()
 }
 
+/// Two footprints must be equal; what differs is shown.
+pub fn same(before: &str, after: &str, what: &str) {
+    let (a, b): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
+    let gone: Vec<&&str> = a.iter().filter(|l| !b.contains(l)).collect();
+    let new: Vec<&&str> = b.iter().filter(|l| !a.contains(l)).collect();
+    assert!(gone.is_empty() && new.is_empty(), "{what}:\ngone: {gone:#?}\nnew: {new:#?}");
+}
+
 /// A blob with one byte flipped.
 pub struct Flipped {
     pub digest: String,
