@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use provision::inventory::{Inventory, Node, parse};
-use provision::kubeadm::{ClusterImages, Discovery, init_documents, join_document, upload_certs_document, with_discovery};
+use provision::kubeadm::{
+    ClusterImages, Discovery, init_documents, join_document, upload_certs_document, with_discovery,
+};
 use provision::resource::template;
 
 fn inventory(file: &str, edit: impl Fn(&str) -> String) -> Inventory {
@@ -58,12 +60,8 @@ fn the_secret_half_of_a_join_is_added_last() {
     let inv = sample("ha-haproxy.toml", "1.36.2");
     let (token, key) = ("abcdef.0123456789abcdef".into(), "ab".repeat(32).into());
     let planned = join_document(&inv, &first(&inv), true).unwrap();
-    let discovery = Discovery {
-        api_endpoint: "10.0.0.11:6443",
-        token: &token,
-        ca_hash: "sha256:00",
-        certificate_key: Some(&key),
-    };
+    let discovery =
+        Discovery { api_endpoint: "10.0.0.11:6443", token: &token, ca_hash: "sha256:00", certificate_key: Some(&key) };
     assert!(!format!("{discovery:?}").contains("0123456789abcdef"), "a token in Debug output");
     let whole = with_discovery(&planned, &discovery).unwrap();
     assert!(whole.contains("abcdef.0123456789abcdef") && whole.contains(&"ab".repeat(32)));
@@ -77,9 +75,10 @@ fn containerd_of_both_major_versions() {
     let mut inv = sample("ha-haproxy.toml", "1.36.2");
     insta::assert_snapshot!("containerd-1", template::containerd_config(&inv, "1.7.28", &images().pause).unwrap());
     insta::assert_snapshot!("containerd-2", template::containerd_config(&inv, "2.2.1", &images().pause).unwrap());
-    inv.runtime.containerd_config =
-        serde_json::from_str(r#"{"oom_score": -500, "plugins": {"io.containerd.cri.v1.runtime": {"enable_selinux": true}}}"#)
-            .unwrap();
+    inv.runtime.containerd_config = serde_json::from_str(
+        r#"{"oom_score": -500, "plugins": {"io.containerd.cri.v1.runtime": {"enable_selinux": true}}}"#,
+    )
+    .unwrap();
     let merged = template::containerd_config(&inv, "2.2.1", &images().pause).unwrap();
     insta::assert_snapshot!("containerd-2-merged", merged);
     let mirrors = vec!["https://a.example".to_owned(), "https://b.example".to_owned()];
@@ -93,7 +92,10 @@ fn units_and_small_files() {
     insta::assert_snapshot!("kubelet-dropin", template::kubelet_dropin().unwrap());
     insta::assert_snapshot!("sysctl", template::sysctl_conf(&[("net.ipv4.ip_forward", "1")]).unwrap());
     insta::assert_snapshot!("modules", template::modules_conf(&["br_netfilter", "overlay"]).unwrap());
-    let routes = [("10.244.1.0/24".parse().unwrap(), "10.0.0.12".parse().unwrap()), ("fd00:1::/64".parse().unwrap(), "fd00::2".parse().unwrap())];
+    let routes = [
+        ("10.244.1.0/24".parse().unwrap(), "10.0.0.12".parse().unwrap()),
+        ("fd00:1::/64".parse().unwrap(), "fd00::2".parse().unwrap()),
+    ];
     insta::assert_snapshot!("pod-routes", template::routes_unit(&routes).unwrap());
     let inv = sample("dual-stack.toml", "1.36.2");
     let shares = ["10.244.3.0/24".parse().unwrap(), "fd00:244:0:3::/64".parse().unwrap()];
@@ -106,12 +108,18 @@ fn balancers_and_virtual_addresses() {
     let worker = inv.workers().remove(0);
     insta::assert_snapshot!("haproxy-control-plane", template::haproxy_cfg(&inv, &first(&inv)).unwrap());
     insta::assert_snapshot!("haproxy-worker", template::haproxy_cfg(&inv, &worker).unwrap());
-    insta::assert_snapshot!("haproxy-pod", template::haproxy_pod(&inv, &worker, "docker.io/library/haproxy:3.2").unwrap());
+    insta::assert_snapshot!(
+        "haproxy-pod",
+        template::haproxy_pod(&inv, &worker, "docker.io/library/haproxy:3.2").unwrap()
+    );
     let inv = sample("ha-keepalived.toml", "1.36.2");
     let second = inv.control_planes().remove(1);
     insta::assert_snapshot!("keepalived-first", template::keepalived_conf(&inv, &first(&inv)).unwrap());
     insta::assert_snapshot!("keepalived-second", template::keepalived_conf(&inv, &second).unwrap());
-    insta::assert_snapshot!("keepalived-pod", template::keepalived_pod(&inv, &second, "example.org/keepalived:2").unwrap());
+    insta::assert_snapshot!(
+        "keepalived-pod",
+        template::keepalived_pod(&inv, &second, "example.org/keepalived:2").unwrap()
+    );
     let inv = sample("ha-kube-vip.toml", "1.36.2");
     let image = "ghcr.io/kube-vip/kube-vip:v1.0.3";
     // From 1.29 the first control plane needs more rights while it inits, and only then.

@@ -58,9 +58,16 @@ async fn commands_run_and_end_as_they_do() {
     let host = connect(&node(&sshd)).await.unwrap();
     let run = |argv: &[&str]| Command::new(argv.iter().copied());
     let out = host.run(&run(&["sh", "-c", "echo \"out $1\"; echo err >&2; exit 7", "sh", "it's"])).await.unwrap();
-    assert_eq!((out.exit.clone(), out.text().as_str(), out.stderr.as_slice()), (ExitState::Code(7), "out it's\n", b"err\n".as_slice()));
+    assert_eq!(
+        (out.exit.clone(), out.text().as_str(), out.stderr.as_slice()),
+        (ExitState::Code(7), "out it's\n", b"err\n".as_slice())
+    );
     let error = out.check("here", &run(&["false"]), "do it").unwrap_err();
-    assert!(error.report().contains("here: failed to do it") && error.report().contains("exit 7"), "{}", error.report());
+    assert!(
+        error.report().contains("here: failed to do it") && error.report().contains("exit 7"),
+        "{}",
+        error.report()
+    );
     let out = host.run(&run(&["sh", "-c", "cat; echo \"$X\""]).stdin("from stdin ").env("X", "a b")).await.unwrap();
     assert_eq!(out.text(), "from stdin a b\n");
     let out = host.run(&run(&["sh", "-c", "kill -TERM $$"])).await.unwrap();
@@ -163,7 +170,12 @@ async fn probes_are_answered_in_one_round_trip() {
     let file = sshd.file("probe me");
     std::fs::write(&file, "content").unwrap();
     let path = file.to_string_lossy().into_owned();
-    let probes = [Probe::Content(path), Probe::File("/nonexistent".into()), Probe::Sysctl("kernel.ostype".into()), Probe::Shell("exit 3".into())];
+    let probes = [
+        Probe::Content(path),
+        Probe::File("/nonexistent".into()),
+        Probe::Sysctl("kernel.ostype".into()),
+        Probe::Shell("exit 3".into()),
+    ];
     let answers = host.probe(&probes).await.unwrap();
     assert_eq!(host.round_trips(), 1);
     assert!(matches!(&answers[0], Answer::File(f) if f.content.as_deref() == Some(b"content".as_slice())));
@@ -191,7 +203,9 @@ async fn files_arrive_whole_or_not_at_all() {
     let (digest, local) = (Digest::of(&content), sshd.file("blob"));
     std::fs::write(&local, &content).unwrap();
     let sent = std::sync::atomic::AtomicU64::new(0);
-    let count = |n: u64| { sent.fetch_add(n, std::sync::atomic::Ordering::Relaxed); };
+    let count = |n: u64| {
+        sent.fetch_add(n, std::sync::atomic::Ordering::Relaxed);
+    };
     host.put_blob(&local, &digest, 20_000_000, &count).await.unwrap();
     let stored = PathBuf::from(provision::host::NODE_BLOB_DIR).join(digest.hex());
     let same = std::fs::read(&stored).unwrap() == content;

@@ -44,7 +44,8 @@ impl Sshd {
         );
         std::fs::write(path("config"), config).unwrap();
         std::fs::create_dir_all("/run/sshd").unwrap();
-        let child = Command::new(sshd).args(["-D", "-e", "-f"]).arg(path("config")).stderr(Stdio::null()).spawn().unwrap();
+        let child =
+            Command::new(sshd).args(["-D", "-e", "-f"]).arg(path("config")).stderr(Stdio::null()).spawn().unwrap();
         let until = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < until, "sshd does not listen");

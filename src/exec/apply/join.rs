@@ -23,10 +23,15 @@ pub(super) struct Join<'a> {
 }
 
 pub(super) async fn init(ctx: &Context, host: &str, config: &str, skip: &[String], ignore: &[String]) -> Result<()> {
+    let config = if pending(ctx, host, "init").await? { None } else { Some(config) };
     run_kubeadm(ctx, host, "init", config, skip, ignore).await
 }
 
 pub(super) async fn join(ctx: &Context, host: &str, plan: &Join<'_>) -> Result<()> {
+    if pending(ctx, host, "join").await? {
+        // Fresh credentials would take away those that the running join still needs.
+        return run_kubeadm(ctx, host, "join", None, plan.skip_phases, plan.ignore).await;
+    }
     let mut last = Error::failed("there is no control plane to join through").on(host);
     for sponsor in plan.sponsors {
         let credentials = match credentials(ctx, sponsor, plan.control_plane).await {
@@ -37,7 +42,7 @@ pub(super) async fn join(ctx: &Context, host: &str, plan: &Join<'_>) -> Result<(
             }
         };
         let config = with_discovery(plan.config, &credentials.discovery())?;
-        let result = run_kubeadm(ctx, host, "join", &config, plan.skip_phases, plan.ignore).await;
+        let result = run_kubeadm(ctx, host, "join", Some(&config), plan.skip_phases, plan.ignore).await;
         // The token is for this join alone; should it stay, it ends by itself in 15 minutes.
         let id = credentials.token.expose_secret().split('.').next().unwrap_or_default().to_owned();
         let delete = kubeadm(["token", "delete", &id]).timeout(Duration::from_secs(20));
@@ -103,17 +108,29 @@ async fn upload_certs(ctx: &Context, sponsor: &str) -> Result<SecretString> {
     certificate_key(&made?.text()).map_err(|e| e.on(sponsor))
 }
 
+/// Whether an earlier run's kubeadm is at work on the host, or ended without anyone seeing how.
+async fn pending(ctx: &Context, host: &str, verb: &str) -> Result<bool> {
+    const TEXT: &str = r#"f=/run/provision/provision-kubeadm-$1
+case $(systemctl show -p ActiveState --value "provision-kubeadm-$1.service" 2>/dev/null) in active | activating | deactivating) exit 0 ;; esac
+[ -e "$f.exit" ] && [ ! -e "$f.seen" ]
+"#;
+    Ok(ctx.run(host, &super::context::script_command(TEXT, &[verb])).await?.ok())
+}
+
+/// Runs kubeadm with a configuration, or with none follows the one that is running.
 async fn run_kubeadm(
     ctx: &Context,
     host: &str,
     verb: &str,
-    config: &str,
+    config: Option<&str>,
     skip: &[String],
     ignore: &[String],
 ) -> Result<()> {
     // /run is memory: the credentials of a join never reach a disk.
     let path = format!("/run/provision/kubeadm-{verb}.yaml");
-    ctx.host(host)?.write_file(&FileSpec { path: path.clone(), content: config.into(), mode: 0o600 }).await?;
+    if let Some(config) = config {
+        ctx.host(host)?.write_file(&FileSpec { path: path.clone(), content: config.into(), mode: 0o600 }).await?;
+    }
     let mut argv = vec!["kubeadm".to_owned(), verb.to_owned(), "--config".into(), path.clone()];
     if !skip.is_empty() {
         argv.push(format!("--skip-phases={}", skip.join(",")));
@@ -123,8 +140,10 @@ async fn run_kubeadm(
     }
     let command = Command::new(argv).timeout(KUBEADM_TIMEOUT).unit(format!("provision-kubeadm-{verb}"));
     let result = ctx.run(host, &command).await;
-    let _ = ctx.run(host, &Command::new(["rm", "-f", "--", &path])).await;
     let output = result?;
+    // kubeadm prints join commands with tokens in them: what it wrote goes as soon as it was read.
+    let printed = ["out", "err"].map(|end| format!("/run/provision/provision-kubeadm-{verb}.{end}"));
+    let _ = ctx.run(host, &Command::new(["rm", "-f", "--", &path, &printed[0], &printed[1]])).await;
     if output.ok() {
         return Ok(());
     }
@@ -133,8 +152,8 @@ async fn run_kubeadm(
 
 /// kubeadm says little of why the kubelet or a static pod does not come up: their own words are added.
 async fn failure(ctx: &Context, host: &str, verb: &str, command: &Command, output: &Output) -> Error {
-    const TEXT: &str = r#"journalctl --no-pager -q -n 8 -o cat -u kubelet 2>/dev/null
-for f in $(ls -t /var/log/pods/*/*/*.log 2>/dev/null | head -n 3); do echo "== $f"; tail -n 3 "$f"; done
+    const TEXT: &str = r#"journalctl --no-pager -q -n 5 -o cat -u kubelet 2>/dev/null | cut -c1-300
+for f in $(ls -t /var/log/pods/*/*/*.log 2>/dev/null | head -n 2); do echo "== $f"; tail -n 2 "$f" | cut -c1-300; done
 "#;
     let more = ctx.run(host, &super::context::script_command(TEXT, &[])).await.map(|o| o.text()).unwrap_or_default();
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -142,6 +161,6 @@ for f in $(ls -t /var/log/pods/*/*/*.log 2>/dev/null | head -n 3); do echo "== $
     let tail = tail[tail.len().saturating_sub(9)..].join("\n");
     Error::failed(format!("kubeadm {verb} failed"))
         .on(host)
-        .command(FailedCommand::new(command.line(), output.exit.to_string(), &format!("{tail}\n{more}")))
+        .command(FailedCommand::new(command.line(), output.exit.to_string(), &format!("{more}{tail}")))
         .hint("mend the cause and run apply again: what is half done is cleared and done anew")
 }

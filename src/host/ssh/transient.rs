@@ -7,14 +7,17 @@ use crate::host::shell_quote;
 ///
 /// `$1` unit, `$2` an id of this call, the rest the command. Standard input is the command's, kept in a 0600 file on
 /// tmpfs until it ends. A call with the id of the last start only follows: that is how a broken connection is taken up
-/// again. A unit that runs under another id (an earlier `provision` was killed) is followed too, never started twice.
+/// again. A unit that an earlier `provision` started and did not live to see the end of is followed too, or its result
+/// taken, never started twice: the same kubeadm run twice on one host leaves neither.
 const SCRIPT: &str = r#"u=$1 id=$2; shift 2
 d=/run/provision; umask 077; mkdir -p "$d" || exit 1
 f="$d/$u"
 alive() { case $(systemctl show -p ActiveState --value "$u.service" 2>/dev/null) in active | activating | deactivating) return 0 ;; *) return 1 ;; esac; }
-if [ "$(cat "$f.id" 2>/dev/null)" = "$id" ] || alive; then cat >/dev/null
+unseen() { [ -e "$f.exit" ] && [ ! -e "$f.seen" ]; }
+if [ "$(cat "$f.id" 2>/dev/null)" = "$id" ]; then cat >/dev/null
+elif alive || unseen; then cat >/dev/null; echo "$id" >"$f.id"
 else
-    rm -f "$f.out" "$f.err" "$f.exit"
+    rm -f "$f.out" "$f.err" "$f.exit" "$f.seen"
     cat >"$f.in" || exit 1
     echo "$id" >"$f.id"
     systemctl reset-failed "$u.service" 2>/dev/null
@@ -22,10 +25,11 @@ else
         "$@" <"$f.in" >"$f.out" 2>"$f.err"; echo $? >"$f.exit.partial"; rm -f "$f.in"; mv "$f.exit.partial" "$f.exit"' sh "$f" "$@" || { rm -f "$f.in" "$f.id"; exit 1; }
 fi
 while [ ! -e "$f.exit" ]; do
-    if ! alive; then sleep 1; [ -e "$f.exit" ] && break; echo "the unit $u.service ended without an exit status (was the host rebooted?)" >&2; cat "$f.err" >&2 2>/dev/null; exit 125; fi
+    if ! alive; then sleep 1; [ -e "$f.exit" ] && break; rm -f "$f.id"; echo "the unit $u.service ended without an exit status (was the host rebooted?)" >&2; cat "$f.err" >&2 2>/dev/null; exit 125; fi
     sleep 0.2
 done
-cat "$f.out"; cat "$f.err" >&2
+: >"$f.seen"
+cat "$f.out" 2>/dev/null; cat "$f.err" >&2 2>/dev/null
 exit "$(cat "$f.exit")"
 "#;
 
