@@ -60,8 +60,16 @@ impl Site {
         let sums = format!("{}  runc.arm64\n{}  runc.amd64\n", "0".repeat(64), Digest::of(&runc).hex());
         this.upstream.put("/runc/v1.0.0/runc.sha256sum", "text/plain", sums);
         this.upstream.put("/runc/v1.0.0/runc.amd64", "application/octet-stream", runc);
-        this.archive("/containerd/v2.0.0/containerd-2.0.0-linux-amd64.tar.gz", ".sha256sum", &[("bin/containerd", b"c")]);
-        this.archive("/cni/v1.0.0/cni-plugins-linux-amd64-v1.0.0.tgz", ".sha256", &[("./bridge", b"b"), ("./LICENSE", b"l")]);
+        this.archive(
+            "/containerd/v2.0.0/containerd-2.0.0-linux-amd64.tar.gz",
+            ".sha256sum",
+            &[("bin/containerd", b"c")],
+        );
+        this.archive(
+            "/cni/v1.0.0/cni-plugins-linux-amd64-v1.0.0.tgz",
+            ".sha256",
+            &[("./bridge", b"b"), ("./LICENSE", b"l")],
+        );
         this.archive("/etcd/v3.0.0/etcd-v3.0.0-linux-amd64.tar.gz", "", &[("etcd-v3-linux-amd64/etcdctl", b"e")]);
         for image in images.iter().chain(&["library/busybox:1.36", "library/haproxy:3.2"]) {
             this.image(image);

@@ -7,6 +7,8 @@ mod host_steps;
 mod model;
 mod parts;
 mod planner;
+#[cfg(test)]
+mod planner_tests;
 mod pod_cidr;
 mod render;
 mod reset;

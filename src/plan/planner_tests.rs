@@ -1,0 +1,250 @@
+//! Properties and a golden plan of the planner.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::bundle::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Member, Verified};
+use crate::error::Result;
+use crate::facts::{Facts, HostFacts};
+use crate::host::{Answer, Probe};
+use crate::inventory::{Arch, Inventory, parse};
+use crate::resource::NodeState;
+
+fn artifact(kind: ArtifactKind, name: &str, member: Option<&str>) -> Artifact {
+    let digest = Digest::of(name.as_bytes());
+    let blob = BlobRef { digest: digest.clone(), size: 10, media_type: "t".into() };
+    Artifact {
+        kind,
+        name: name.into(),
+        version: "2.0.0".into(),
+        arch: Arch::Amd64,
+        digest: digest.clone(),
+        size: 10,
+        source: String::new(),
+        verified: Verified::LockOnly,
+        manifest: digest.clone(),
+        blobs: vec![blob],
+        members: member
+            .map(|m| Member { path: m.into(), digest: Digest::of(m.as_bytes()), size: 1, mode: 0o755 })
+            .into_iter()
+            .collect(),
+    }
+}
+
+fn bundle() -> BundleManifest {
+    let binaries = ["kubeadm", "kubelet", "kubectl", "runc"].map(|n| artifact(ArtifactKind::Binary, n, None));
+    let archives = [("containerd", "bin/containerd"), ("cni-plugins", "./bridge"), ("etcd", "e/etcdctl")]
+        .map(|(n, m)| artifact(ArtifactKind::Archive, n, Some(m)));
+    let images = [
+        "registry.k8s.io/kube-apiserver:v1.36.2",
+        "registry.k8s.io/kube-proxy:v1.36.2",
+        "registry.k8s.io/etcd:3.6.8-0",
+        "registry.k8s.io/pause:3.10.2",
+        "docker.io/library/haproxy:3.2",
+        "docker.io/library/busybox:1.36",
+    ]
+    .map(|n| artifact(ArtifactKind::Image, n, None));
+    BundleManifest {
+        format_version: BUNDLE_FORMAT,
+        kubernetes: "1.36.2".into(),
+        lock: Digest::of(b""),
+        artifacts: binaries.into_iter().chain(archives).chain(images).collect(),
+    }
+}
+
+fn inventory(control_planes: usize, workers: usize) -> Inventory {
+    let mut text = String::from("[cluster]\nname = \"t\"\nversion = \"1.36.2\"\n[endpoint]\nmode = \"haproxy\"\n");
+    for n in 0..control_planes {
+        text += &format!("[[hosts]]\nname = \"cp{n}\"\naddress = \"10.0.0.{}\"\nrole = \"control-plane\"\n", n + 1);
+    }
+    for n in 0..workers {
+        text += &format!(
+            "[[hosts]]\nname = \"w{n}\"\naddress = \"10.0.1.{}\"\nrole = \"worker\"\nlabels = {{ a = \"b\" }}\n",
+            n + 1
+        );
+    }
+    match parse(&text) {
+        Ok(loaded) => loaded.inventory,
+        Err(all) => panic!("{all:?}"),
+    }
+}
+
+fn bare(inv: &Inventory) -> Facts {
+    let host = || HostFacts {
+        machine: "x86_64".into(),
+        bridge_nf: true,
+        modules: [("overlay", "present"), ("br_netfilter", "loadable")].map(|(k, v)| (k.into(), v.into())).into(),
+        ..HostFacts::default()
+    };
+    Facts { hosts: inv.hosts.iter().map(|h| (h.name.clone(), host())).collect(), ..Facts::default() }
+}
+
+/// A member of cluster `t`, as the node-state probe would see it.
+fn member(host: &mut HostFacts, control_plane: bool) {
+    let manifests = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+    host.state = NodeState {
+        kubelet_conf: true,
+        claim: Some("t".into()),
+        joined: true,
+        node: Some(true),
+        control_plane_label: control_plane,
+        manifests: if control_plane { manifests.map(String::from).into() } else { Vec::new() },
+        ..NodeState::default()
+    };
+}
+
+fn steps(inv: &Inventory, facts: &Facts) -> Result<Vec<Step>> {
+    Ok(assemble(&desired(inv, &bundle(), facts)?, &Observations::new()))
+}
+
+#[test]
+fn a_bare_cluster_is_planned_in_order() -> Result<()> {
+    let inv = inventory(3, 2);
+    let plan: String = steps(&inv, &bare(&inv))?
+        .iter()
+        .filter(|s| !matches!(s.phase, PhaseId::Distribute | PhaseId::Runtime | PhaseId::Prepare))
+        .map(|s| format!("{}  <- {}\n", s.id, s.needs.join(", ")))
+        .collect();
+    insta::assert_snapshot!(plan);
+    Ok(())
+}
+
+#[test]
+fn another_running_version_is_refused() -> Result<()> {
+    let inv = inventory(1, 0);
+    let mut facts = bare(&inv);
+    let json = r#"{"items":[{"metadata":{"name":"cp0"},"status":{"nodeInfo":{"kubeletVersion":"v1.35.1"}}}]}"#;
+    facts.nodes = Some(crate::kubeadm::nodes(json)?);
+    let refused = desired(&inv, &bundle(), &facts).map_err(|e| e.kind());
+    assert_eq!(refused.map(|_| ()), Err(crate::error::Kind::Refused));
+    Ok(())
+}
+
+fn position(steps: &[Step], id: &str) -> Option<usize> {
+    steps.iter().position(|s| s.id == id)
+}
+
+proptest! {
+    #[test]
+    fn every_step_stands_after_what_it_needs(planes in 1usize..6, workers in 0usize..8, joined in proptest::collection::vec(any::<bool>(), 14)) {
+        let inv = inventory(planes, workers);
+        let mut facts = bare(&inv);
+        for (n, host) in inv.hosts.iter().enumerate() {
+            if let (true, Some(found)) = (joined[n], facts.hosts.get_mut(&host.name)) {
+                member(found, host.role.is_control_plane());
+            }
+        }
+        let steps = steps(&inv, &facts).map_err(|e| TestCaseError::fail(e.report()))?;
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        for step in &steps {
+            for need in &step.needs {
+                prop_assert!(seen.contains(need.as_str()), "{} needs {need}, which does not stand before it", step.id);
+            }
+            prop_assert!(seen.insert(&step.id), "{} stands twice", step.id);
+        }
+        // The engine takes it.
+        prop_assert!(crate::exec::Schedule::new(&steps, 4).is_ok());
+        // Init only where there is no control plane yet, and once.
+        let inits = steps.iter().filter(|s| matches!(s.action, Action::KubeadmInit { .. })).count();
+        let any_plane = joined[..planes].iter().any(|j| *j);
+        // The members' own actions are in the list too: nothing was observed, so nothing counts as satisfied.
+        prop_assert_eq!(inits, usize::from(!any_plane));
+        // Control planes join one after the other: each but the first needs the one before to be marked.
+        let mut joins: Vec<&Step> = steps.iter().filter(|s| matches!(s.action, Action::KubeadmJoin { control_plane: true, .. })).collect();
+        joins.sort_by_key(|s| position(&steps, &s.id));
+        for pair in joins.windows(2) {
+            let mark = format!("join-control-plane/{}/joined", pair[0].host);
+            prop_assert!(reaches(&steps, &pair[1].id, &mark), "{} does not wait for {mark}", pair[1].id);
+        }
+        // Nothing of kubeadm before every image of every host.
+        let images: Vec<&Step> = steps.iter().filter(|s| s.phase == PhaseId::Images).collect();
+        for kubeadm in steps.iter().filter(|s| matches!(s.action, Action::KubeadmInit { .. } | Action::KubeadmJoin { .. })) {
+            for image in &images {
+                prop_assert!(reaches(&steps, &kubeadm.id, &image.id), "{} does not wait for {}", kubeadm.id, image.id);
+            }
+        }
+    }
+
+    #[test]
+    fn a_share_of_the_pod_network_is_kept_and_never_given_twice(
+        hosts in 1usize..30, kept in proptest::collection::vec(proptest::option::of(0u8..60), 30), removed in 0usize..30,
+    ) {
+        let mut inv = inventory(1, hosts);
+        let mut facts = bare(&inv);
+        for (n, host) in inv.hosts.iter().enumerate() {
+            if let (Some(third), Some(found)) = (kept[n % 30], facts.hosts.get_mut(&host.name)) {
+                found.pod_cidrs = vec![format!("10.244.{third}.0/24")];
+            }
+        }
+        let first = allot(&inv, &facts).map_err(|e| TestCaseError::fail(e.report()))?;
+        let all: BTreeSet<_> = first.values().flatten().collect();
+        prop_assert_eq!(all.len(), inv.hosts.len());
+        // What they hold now is what they keep, also when another host goes.
+        for (name, cidrs) in &first {
+            if let Some(found) = facts.hosts.get_mut(name) {
+                found.pod_cidrs = cidrs.iter().map(ToString::to_string).collect();
+            }
+        }
+        let gone = removed % inv.hosts.len();
+        inv.hosts.remove(gone);
+        inv.hosts.reverse();
+        let second: BTreeMap<_, _> = allot(&inv, &facts).map_err(|e| TestCaseError::fail(e.report()))?;
+        for (name, cidrs) in &second {
+            prop_assert_eq!(Some(cidrs), first.get(name));
+        }
+    }
+}
+
+/// Whether `from` needs `to`, over any number of steps, or runs after it on the same host.
+fn reaches(steps: &[Step], from: &str, to: &str) -> bool {
+    let by_id: BTreeMap<&str, &Step> = steps.iter().map(|s| (s.id.as_str(), s)).collect();
+    let (mut open, mut seen) = (vec![from], BTreeSet::new());
+    while let Some(id) = open.pop() {
+        if id == to {
+            return true;
+        }
+        if let (true, Some(step)) = (seen.insert(id), by_id.get(id)) {
+            open.extend(step.needs.iter().map(String::as_str));
+        }
+    }
+    false
+}
+
+#[test]
+fn a_whole_host_needs_nothing() -> Result<()> {
+    // Every answer is made from the action itself: what is written is there.
+    let inv = inventory(1, 0);
+    let mut facts = bare(&inv);
+    if let Some(host) = facts.hosts.get_mut("cp0") {
+        member(host, true);
+    }
+    let wanted = desired(&inv, &bundle(), &facts)?;
+    let file = |content: &str, mode: u32| {
+        Answer::File(crate::host::FileState {
+            kind: crate::host::FileKind::File,
+            mode,
+            uid: 0,
+            gid: 0,
+            size: content.len() as u64,
+            mtime_us: 1,
+            digest: Some(Digest::of(content.as_bytes())),
+            content: Some(content.into()),
+            target: None,
+        })
+    };
+    let mut seen: BTreeMap<Probe, Answer> = BTreeMap::new();
+    for d in &wanted {
+        if let Action::WriteFile { path, content, mode } = &d.action {
+            seen.insert(Probe::Content(path.clone()), file(content, *mode));
+        }
+    }
+    let left: Vec<String> = assemble(&wanted, &[("cp0".to_owned(), seen)].into())
+        .into_iter()
+        .filter(|s| matches!(s.action, Action::WriteFile { .. }))
+        .map(|s| s.id)
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+    Ok(())
+}
