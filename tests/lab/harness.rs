@@ -172,7 +172,7 @@ impl Lab {
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /dev \) -prune -o -print 2>/dev/null | sort
 find /var -xdev -path /var/log -prune -o -path /var/lib/systemd -prune -o -print | sort
 find /etc -xdev -type f ! -name shadow\* ! -name passwd\* -exec sha256sum {} + | sort -k2
-ls -A /run | grep -v -e '^utmp' -e '^sudo'
+ls -A /run | grep -v -e '^utmp' -e '^sudo' -e '^xtables.lock'
 systemctl list-unit-files --no-legend | sort
 systemctl list-units --all --plain --no-legend --type=service --state=loaded | cut -d' ' -f1 | grep -v -e systemd- -e user -e session -e apt -e dpkg -e fstrim -e e2scrub | sort
 cut -d' ' -f2,3 /proc/mounts | grep -v -e '^/run/user' | sort

@@ -3,7 +3,7 @@
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 for u in $1; do systemctl disable --now "$u" >/dev/null 2>&1; done
 # containerd's shims outlive it by design.
-for p in $(ps -eo pid=,args= | grep '[c]ontainerd-shim' | sed 's/^ *//' | cut -d' ' -f1); do kill -9 "$p" 2>/dev/null; done
+for p in $(ps -eo pid=,comm= | grep ' containerd-shim' | sed 's/^ *//' | cut -d' ' -f1); do kill -9 "$p" 2>/dev/null; done
 sleep 0.3
 grep -oE ' (/run/containerd|/var/lib/containerd|/var/lib/kubelet)/[^ ]*' /proc/mounts | sort -r | while read -r m; do umount -l "$m" 2>/dev/null; done
 for i in cni0 kube-ipvs0 nodelocaldns; do ip link del "$i" 2>/dev/null; done
@@ -37,7 +37,9 @@ for f in $2; do rm -f -- "$f"; done
 for d in $3; do rm -rf -- "$d"; done
 # Directories that others may use too go only when nothing is left in them.
 for d in /etc/systemd/system/kubelet.service.d /etc/kubernetes/manifests /etc/kubernetes /etc/cni/net.d /etc/cni /opt/cni/bin /opt/cni \
-    /etc/containerd/certs.d /etc/containerd /etc/modules-load.d /etc/provision; do rmdir "$d" 2>/dev/null; done
+    /etc/containerd/certs.d /etc/containerd /etc/modules-load.d /etc/provision /opt/containerd/bin /opt/containerd/lib \
+    /opt/containerd /usr/libexec/kubernetes/kubelet-plugins/volume/exec /usr/libexec/kubernetes/kubelet-plugins/volume \
+    /usr/libexec/kubernetes/kubelet-plugins /usr/libexec/kubernetes /lib/modules /run/netns; do rmdir "$d" 2>/dev/null; done
 systemctl daemon-reload
 systemctl reset-failed >/dev/null 2>&1
 exit 0

@@ -15,7 +15,7 @@ if command -v ctr >/dev/null 2>&1 && timeout 10 ctr -n k8s.io version >/dev/null
     for c in $(ctr -n k8s.io containers ls -q 2>/dev/null); do timeout 10 ctr -n k8s.io containers rm "$c" >/dev/null 2>&1; done
     for s in $(ctr -n k8s.io snapshots ls 2>/dev/null | tail -n +2 | grep ' Active ' | cut -d' ' -f1); do ctr -n k8s.io snapshots rm "$s" >/dev/null 2>&1; done
 fi
-grep -o ' /var/lib/kubelet/[^ ]*' /proc/mounts | sort -r | while read -r m; do umount -l "$m" 2>/dev/null; done
+grep -oE ' /var/lib/kubelet(/[^ ]*)? ' /proc/mounts | sort -r | while read -r m; do umount -l "$m" 2>/dev/null; done
 grep -o ' /run/netns/cni-[^ ]*' /proc/mounts | sort -r | while read -r m; do umount -l "$m" 2>/dev/null; rm -f "$m"; done
 for m in etcd kube-apiserver kube-controller-manager kube-scheduler; do rm -f "/etc/kubernetes/manifests/$m.yaml"; done
 rm -f /etc/kubernetes/*.conf

@@ -20,6 +20,9 @@ use crate::error::{Context as _, Error, FailedCommand, Result};
 use crate::host::{Answer, Command, ExitState, FileSpec, Host, NODE_BLOB_DIR, Output, Probe, script, shell_quote};
 use crate::inventory::{Node, SshTarget};
 
+/// What every command runs in. kubectl keeps a cache under HOME: it goes where nothing stays over a reboot.
+const ENVIRONMENT: &str =
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/run/provision/home";
 /// sshd's MaxSessions is 10 on one connection; two stay free for a person.
 const MAX_CHANNELS: usize = 8;
 /// How long the longest probe round may take.
@@ -80,8 +83,7 @@ impl SshHost {
         let _channel = self.channels.acquire().await.context(|| "the connection is closed".into())?;
         let session = self.session(slot).await?;
         self.trips.fetch_add(1, Ordering::Relaxed);
-        let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        let wrapped = self.root.wrap(&format!("env {path} LC_ALL=C {line}"));
+        let wrapped = self.root.wrap(&format!("env {ENVIRONMENT} {line}"));
         let output = exec(&session.handle, &wrapped, self.root.preamble(), stdin, timeout, sent).await;
         match output {
             Ok(output) => {

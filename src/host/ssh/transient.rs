@@ -21,7 +21,7 @@ else
     cat >"$f.in" || exit 1
     echo "$id" >"$f.id"
     systemctl reset-failed "$u.service" 2>/dev/null
-    systemd-run --quiet --collect --unit="$u" --service-type=exec --setenv=PATH="$PATH" --setenv=HOME=/root sh -c 'f=$1; shift
+    systemd-run --quiet --collect --unit="$u" --service-type=exec --setenv=PATH="$PATH" --setenv=HOME="$HOME" sh -c 'f=$1; shift
         "$@" <"$f.in" >"$f.out" 2>"$f.err"; echo $? >"$f.exit.partial"; rm -f "$f.in"; mv "$f.exit.partial" "$f.exit"' sh "$f" "$@" || { rm -f "$f.in" "$f.id"; exit 1; }
 fi
 while [ ! -e "$f.exit" ]; do
