@@ -118,7 +118,8 @@ fn whole(lab: &Lab) {
     assert!(out.status.success() && stdout(&out).ends_with("no changes\n"), "{}{}", stdout(&out), stderr(&out));
     assert_eq!(lab.plan().0, 0);
     for node in lab.nodes() {
-        let (_, left) = lab.exec(&node, "ls -A /run/provision | grep -v -e '\\.id$' -e '\\.exit$' -e '\\.seen$' -e '^home$'");
+        let (_, left) =
+            lab.exec(&node, "ls -A /run/provision | grep -v -e '\\.id$' -e '\\.exit$' -e '\\.seen$' -e '^home$'");
         assert_eq!(left.trim(), "", "{node} keeps credentials of its join");
     }
 }
