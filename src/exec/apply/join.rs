@@ -133,7 +133,8 @@ async fn run_kubeadm(
 
 /// kubeadm says little of why the kubelet or a static pod does not come up: their own words are added.
 async fn failure(ctx: &Context, host: &str, verb: &str, command: &Command, output: &Output) -> Error {
-    const TEXT: &str = r#"journalctl --no-pager -q -n 8 -o cat -u kubelet 2>/dev/null
+    const TEXT: &str = r#"# apply:why
+journalctl --no-pager -q -n 8 -o cat -u kubelet 2>/dev/null
 for f in $(ls -t /var/log/pods/*/*/*.log 2>/dev/null | head -n 3); do echo "== $f"; tail -n 3 "$f"; done
 "#;
     let more = ctx.run(host, &super::context::script_command(TEXT, &[])).await.map(|o| o.text()).unwrap_or_default();
