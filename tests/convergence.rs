@@ -274,3 +274,98 @@ async fn killed_before_any_call_a_second_run_converges() {
 async fn killed_after_any_call_a_second_run_converges() {
     every_call_killed(Fault::KillAfterEffect, 1).await;
 }
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop::sample::select(vec![
+        Fault::Refuse,
+        Fault::DropBefore,
+        Fault::DropAfterEffect,
+        Fault::DiskFull,
+        Fault::Kill,
+        Fault::KillAfterEffect,
+        Fault::Reboot,
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn any_schedule_of_faults_ends_in_the_same_state(
+        faults in prop::collection::btree_map(0u64..700, fault(), 0..10),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let inv = inventory();
+            let bundle = bundle(&inv);
+            let wanted = snapshot(&undisturbed(&inv, &bundle).await);
+            let fake = fresh(&inv, &bundle);
+            fake.world().faults = faults;
+            // Every fault can spoil one run and the look after it.
+            let times = converge(&fake, &inv, &bundle, 16).await;
+            prop_assert!(times.is_ok(), "{}", times.unwrap_err());
+            prop_assert_eq!(&fake.world().violations, &Vec::<String>::new());
+            prop_assert_eq!(snapshot(&fake), wanted);
+            Ok(())
+        })?;
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_kubelet_is_the_only_step() {
+    let inv = inventory();
+    let bundle = bundle(&inv);
+    let fake = undisturbed(&inv, &bundle).await;
+    fake.world().machines.get_mut("w1").unwrap().units.get_mut("kubelet.service").unwrap().active = false;
+    let ids = plan_ids(&fake, &inv, &bundle).await.unwrap();
+    assert_eq!(ids, ["runtime/w1/kubelet-service", "verify/cp1/ready-w1"]);
+    converge(&fake, &inv, &bundle, 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_changed_file_and_the_restart_that_follows_are_the_only_steps() {
+    let inv = inventory();
+    let bundle = bundle(&inv);
+    let fake = undisturbed(&inv, &bundle).await;
+    let before = snapshot(&fake);
+    let now = fake.world().tick();
+    fake.world().machines.get_mut("w2").unwrap().write("/etc/containerd/config.toml", b"edited", 0o644, now);
+    let ids = plan_ids(&fake, &inv, &bundle).await.unwrap();
+    assert_eq!(ids, ["runtime/w2/containerd-config", "runtime/w2/containerd-service", "verify/cp1/ready-w2"]);
+    converge(&fake, &inv, &bundle, 1).await.unwrap();
+    assert_eq!(snapshot(&fake), before);
+}
+
+#[tokio::test]
+async fn a_host_of_another_cluster_stops_everything() {
+    let inv = inventory();
+    let bundle = bundle(&inv);
+    let fake = fresh(&inv, &bundle);
+    fake.world().machines.get_mut("w2").unwrap().write("/etc/provision/cluster", b"other\n", 0o644, 1);
+    let before = fake.world().machines.clone();
+    let error = apply_once(&fake, &inv, &bundle).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(error.to_string().contains("w2"), "{error}");
+    assert_eq!(fake.world().machines, before);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_the_other_hosts_go_on() {
+    let inv = inventory();
+    let bundle = bundle(&inv);
+    let wanted = snapshot(&undisturbed(&inv, &bundle).await);
+    let fake = fresh(&inv, &bundle);
+    fake.world().machines.get_mut("w1").unwrap().disk_full = true;
+    let error = apply_once(&fake, &inv, &bundle).await.unwrap_err();
+    assert_eq!(error.host(), Some("w1"));
+    assert!(error.hints().iter().any(|h| h.contains("space")), "{:?}", error.hints());
+    {
+        let world = fake.world();
+        let other = &world.machines["w2"];
+        assert!(world.needed_images["w2"].iter().all(|i| other.images.contains_key(i)));
+        assert!(world.nodes.is_empty(), "nobody joins before every host is ready");
+    }
+    fake.world().machines.get_mut("w1").unwrap().disk_full = false;
+    converge(&fake, &inv, &bundle, 1).await.unwrap();
+    assert_sound(&fake, "full disk");
+    assert_eq!(snapshot(&fake), wanted);
+}
