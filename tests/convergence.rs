@@ -267,12 +267,12 @@ async fn every_call_killed(fault: Fault, step: usize) {
 
 #[tokio::test]
 async fn killed_before_any_call_a_second_run_converges() {
-    every_call_killed(Fault::Kill, 1).await;
+    every_call_killed(Fault::Kill, 13).await;
 }
 
 #[tokio::test]
 async fn killed_after_any_call_a_second_run_converges() {
-    every_call_killed(Fault::KillAfterEffect, 1).await;
+    every_call_killed(Fault::KillAfterEffect, 13).await;
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
@@ -361,7 +361,8 @@ async fn a_full_disk_is_named_and_the_other_hosts_go_on() {
     {
         let world = fake.world();
         let other = &world.machines["w2"];
-        assert!(world.needed_images["w2"].iter().all(|i| other.images.contains_key(i)));
+        // A failure lets the others finish the phase; no later one begins.
+        assert!(other.has("/etc/sysctl.d/90-provision.conf") && !other.swap);
         assert!(world.nodes.is_empty(), "nobody joins before every host is ready");
     }
     fake.world().machines.get_mut("w1").unwrap().disk_full = false;
