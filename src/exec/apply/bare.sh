@@ -1,3 +1,4 @@
+# apply:bare
 # Takes away all that provision put on this host. Runs after reset.sh. $1 units, $2 files, $3 directories (white space
 # between names; none of ours has any in it).
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

@@ -58,7 +58,7 @@ const CHECK: &str = r#"check() { [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ]
 pub(super) async fn install(ctx: &Context, host: &str, digest: &Digest, path: &str, mode: u32) -> Result<()> {
     // A running binary cannot be written over, but it can be renamed over.
     let text = format!(
-        "{CHECK}check \"$1\" \"$2\"\nmkdir -p -- \"$(dirname -- \"$3\")\" && cp -- \"$1\" \"$3.provision-partial\" && \
+        "# apply:install\n{CHECK}check \"$1\" \"$2\"\nmkdir -p -- \"$(dirname -- \"$3\")\" && cp -- \"$1\" \"$3.provision-partial\" && \
          chown 0:0 -- \"$3.provision-partial\" && chmod \"$4\" -- \"$3.provision-partial\" && \
          sync -- \"$3.provision-partial\" && mv -f -- \"$3.provision-partial\" \"$3\"\n"
     );
@@ -72,7 +72,8 @@ pub(super) async fn install(ctx: &Context, host: &str, digest: &Digest, path: &s
 
 pub(super) async fn unpack(ctx: &Context, host: &str, digest: &Digest, members: &[UnpackMember]) -> Result<()> {
     let text = format!(
-        r#"{CHECK}b=$1; check "$b" "$2"; shift 2
+        r#"# apply:unpack
+{CHECK}b=$1; check "$b" "$2"; shift 2
 t=$(mktemp -d /var/lib/provision/unpack.XXXXXX) || exit 1
 trap 'rm -rf "$t"' EXIT
 tar -xzf "$b" -m --no-same-owner -C "$t" || exit 1

@@ -20,7 +20,8 @@ pub(super) async fn import(
     blobs: &[Digest],
 ) -> Result<()> {
     // An OCI layout of links to the store, streamed into containerd. Every blob is hashed again right before.
-    const TEXT: &str = r#"name=$1 manifest=$2 size=$3 type=$4; shift 4
+    const TEXT: &str = r#"# apply:import
+name=$1 manifest=$2 size=$3 type=$4; shift 4
 t=/var/lib/provision/import/$manifest
 rm -rf "$t" && mkdir -p "$t/blobs/sha256" || exit 1
 trap 'rm -rf "$t"' EXIT

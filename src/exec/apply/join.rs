@@ -110,7 +110,8 @@ async fn upload_certs(ctx: &Context, sponsor: &str) -> Result<SecretString> {
 
 /// Whether an earlier run's kubeadm is at work on the host, or ended without anyone seeing how.
 async fn pending(ctx: &Context, host: &str, verb: &str) -> Result<bool> {
-    const TEXT: &str = r#"f=/run/provision/provision-kubeadm-$1
+    const TEXT: &str = r#"# apply:pending
+f=/run/provision/provision-kubeadm-$1
 case $(systemctl show -p ActiveState --value "provision-kubeadm-$1.service" 2>/dev/null) in active | activating | deactivating) exit 0 ;; esac
 [ -e "$f.exit" ] && [ ! -e "$f.seen" ]
 "#;
@@ -152,7 +153,8 @@ async fn run_kubeadm(
 
 /// kubeadm says little of why the kubelet or a static pod does not come up: their own words are added.
 async fn failure(ctx: &Context, host: &str, verb: &str, command: &Command, output: &Output) -> Error {
-    const TEXT: &str = r#"journalctl --no-pager -q -n 5 -o cat -u kubelet 2>/dev/null | cut -c1-300
+    const TEXT: &str = r#"# apply:why
+journalctl --no-pager -q -n 5 -o cat -u kubelet 2>/dev/null | cut -c1-300
 for f in $(ls -t /var/log/pods/*/*/*.log 2>/dev/null | head -n 2); do echo "== $f"; tail -n 2 "$f" | cut -c1-300; done
 "#;
     let more = ctx.run(host, &super::context::script_command(TEXT, &[])).await.map(|o| o.text()).unwrap_or_default();

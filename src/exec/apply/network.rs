@@ -9,7 +9,8 @@ use crate::exec::StepNote;
 use crate::resource::VERIFY_NAMESPACE;
 
 /// `$1` namespace, `$2` timeout in seconds, `$3` number of pods. Waits until all run, then asks each from each.
-const TEST: &str = r#"export KUBECONFIG=/etc/kubernetes/admin.conf
+const TEST: &str = r#"# apply:test-pod-network
+export KUBECONFIG=/etc/kubernetes/admin.conf
 ns=$1 until=$(($(date +%s) + $2)) want=$3
 pods() { kubectl -n "$ns" get pods -l app=provision-verify -o 'jsonpath={range .items[*]}{.metadata.name} {.status.podIP} {.status.phase}{"\n"}{end}'; }
 while :; do

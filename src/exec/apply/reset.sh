@@ -1,3 +1,4 @@
+# apply:clear
 # Clears what kubeadm made on this host. Ours (containerd, binaries, unit files) stays. Safe to run on a bare host.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 systemctl stop provision-kubeadm-init.service provision-kubeadm-join.service 2>/dev/null

@@ -17,7 +17,8 @@ pub(super) async fn load_module(ctx: &Context, host: &str, module: &str) -> Resu
 
 pub(super) async fn set_sysctl(ctx: &Context, host: &str, key: &str, value: &str) -> Result<()> {
     // The value from before our first change is kept, so that reset can put it back.
-    const TEXT: &str = r#"d=/var/lib/provision; mkdir -p "$d" || exit 1
+    const TEXT: &str = r#"# apply:sysctl
+d=/var/lib/provision; mkdir -p "$d" || exit 1
 f="/proc/sys/$(printf %s "$1" | tr . /)"
 grep -q "^$1=" "$d/sysctl.before" 2>/dev/null || echo "$1=$(tr -s '\t\n ' '   ' <"$f" | sed 's/ *$//')" >>"$d/sysctl.before"
 printf %s "$2" >"$f"
@@ -26,7 +27,8 @@ printf %s "$2" >"$f"
 }
 
 pub(super) async fn swap_off(ctx: &Context, host: &str) -> Result<()> {
-    const TEXT: &str = r#"swapoff -a && sed -i.provision-before -E 's|^([^#].*[[:space:]]swap[[:space:]].*)$|# provision: \1|' /etc/fstab
+    const TEXT: &str = r#"# apply:swapoff
+swapoff -a && sed -i.provision-before -E 's|^([^#].*[[:space:]]swap[[:space:]].*)$|# provision: \1|' /etc/fstab
 "#;
     ctx.script(host, "swapoff", TEXT, &[], SHORT, "turn swap off")
         .await

@@ -9,7 +9,8 @@ use crate::error::Result;
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(super) async fn bring(ctx: &Context, host: &str, unit: &str, enabled: bool, active: Option<bool>) -> Result<()> {
-    const TEXT: &str = r#"u=$1
+    const TEXT: &str = r#"# apply:systemctl
+u=$1
 systemctl daemon-reload || exit 1
 if [ "$2" = yes ]; then systemctl --quiet enable "$u"; else systemctl --quiet disable "$u"; fi || exit 1
 case $3 in

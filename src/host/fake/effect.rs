@@ -1,0 +1,152 @@
+//! What commands do to a machine.
+
+use super::machine::FakeFile;
+use super::world::World;
+use crate::bundle::Digest;
+use crate::host::{Command, ExitState, Output};
+
+pub(super) fn done(text: impl Into<String>) -> Output {
+    Output { exit: ExitState::Code(0), stdout: text.into().into_bytes(), stderr: Vec::new() }
+}
+
+pub(super) fn broken(code: u32, text: impl Into<String>) -> Output {
+    Output { exit: ExitState::Code(code), stdout: Vec::new(), stderr: text.into().into_bytes() }
+}
+
+impl World {
+    /// Runs a command on machine `name`. `half` breaks it in its middle.
+    pub(super) fn run(&mut self, name: &str, command: &Command, half: bool) -> Output {
+        let argv: Vec<&str> = command.argv.iter().map(String::as_str).collect();
+        let now = self.tick();
+        match argv.as_slice() {
+            ["sh", "-c", text, "sh", args @ ..] => {
+                let script = text.lines().next().unwrap_or_default().strip_prefix("# apply:").unwrap_or_default();
+                self.log.push(format!("{name}: {script} {}", args.join(" ")));
+                self.script(name, script, args, now)
+            }
+            ["rm", "-f", "--", paths @ ..] => {
+                if let Some(m) = self.machines.get_mut(name) {
+                    m.files.retain(|path, _| !paths.contains(&path.as_str()));
+                }
+                done("")
+            }
+            ["modprobe", module] => {
+                if let Some(m) = self.machines.get_mut(name) {
+                    m.load(module);
+                }
+                done("")
+            }
+            ["kubeadm", args @ ..] => {
+                self.log.push(format!("{name}: kubeadm {}", args.join(" ")));
+                self.kubeadm(name, args, now, half)
+            }
+            ["kubectl", "--kubeconfig", _, args @ ..] => {
+                self.log.push(format!("{name}: kubectl {}", args.join(" ")));
+                self.kubectl(name, args)
+            }
+            ["etcdctl", .., "member", "remove", id] => {
+                self.log.push(format!("{name}: etcdctl member remove"));
+                let id = u64::from_str_radix(id, 16).unwrap_or(0);
+                self.etcd.retain(|_, member| *member != id);
+                done("")
+            }
+            _ => broken(127, format!("the fake knows no {}", command.line())),
+        }
+    }
+
+    fn script(&mut self, name: &str, script: &str, args: &[&str], now: u64) -> Output {
+        match (script, args) {
+            ("clear", _) => return self.clear(name),
+            ("test-pod-network", _) => {
+                let well = self.test_namespace && self.nodes.keys().all(|n| self.ready(n));
+                return if well { done("") } else { broken(1, "not all test pods run") };
+            }
+            _ => {}
+        }
+        let Some(m) = self.machines.get_mut(name) else { return broken(255, "no machine") };
+        let writes = matches!(script, "install" | "unpack" | "import");
+        if writes && m.disk_full {
+            return broken(1, "No space left on device");
+        }
+        let stored = |m: &super::machine::Machine, hex: &str| {
+            hex.parse::<Digest>().is_ok_and(|digest| m.blobs.contains_key(&digest))
+        };
+        match (script, args) {
+            ("install", [_, hex, path, mode]) => {
+                if !stored(m, hex) {
+                    return broken(65, "blob is damaged or missing");
+                }
+                place(m, path, hex, mode, now)
+            }
+            ("unpack", [_, hex, members @ ..]) => {
+                if !stored(m, hex) {
+                    return broken(65, "blob is damaged or missing");
+                }
+                members.chunks_exact(4).map(|c| place(m, c[1], c[2], c[3], now)).find(|o| !o.ok()).unwrap_or(done(""))
+            }
+            ("import", [image, manifest, _, _, blobs @ ..]) => {
+                if !m.runs("containerd.service") {
+                    return broken(1, "containerd does not run");
+                }
+                if !blobs.iter().all(|b| stored(m, b.rsplit('/').next().unwrap_or(b))) {
+                    return broken(65, "blob is damaged or missing");
+                }
+                m.images.insert((*image).to_owned(), format!("sha256:{manifest}"));
+                done("")
+            }
+            ("sysctl", [key, value]) => {
+                if !m.sysctls.contains_key(*key) {
+                    return broken(1, "no such key");
+                }
+                m.sysctls.insert((*key).to_owned(), (*value).to_owned());
+                done("")
+            }
+            ("swapoff", []) => {
+                m.swap = false;
+                m.write("/etc/fstab.provision-before", b"", 0o644, now);
+                done("")
+            }
+            ("systemctl", [unit, enabled, wanted]) => {
+                m.reloaded = now;
+                if !m.has_unit(unit) {
+                    return broken(1, format!("Unit {unit} not found"));
+                }
+                m.units.entry((*unit).to_owned()).or_default().enabled = *enabled == "yes";
+                match *wanted {
+                    "run" => m.start(unit, now),
+                    "stop" => m.units.entry((*unit).to_owned()).or_default().active = false,
+                    _ => {}
+                }
+                done("")
+            }
+            // kubeadm ends within its call here: there is never one of an earlier run to follow.
+            ("pending", _) => broken(1, ""),
+            ("why", _) => done(""),
+            _ => broken(127, format!("the fake knows no script {script}")),
+        }
+    }
+
+    fn clear(&mut self, name: &str) -> Output {
+        let Some(m) = self.machines.get_mut(name) else { return broken(255, "no machine") };
+        if m.has("/etc/provision/joined") {
+            self.violations.push(format!("{name} had joined and was cleared"));
+        }
+        for c in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
+            m.files.remove(&format!("/etc/kubernetes/manifests/{c}.yaml"));
+        }
+        m.files.retain(|path, _| !(path.starts_with("/etc/kubernetes/") && path.ends_with(".conf")));
+        for dir in ["/etc/kubernetes/pki", "/var/lib/etcd", "/var/lib/kubelet", "/etc/provision/joined"] {
+            m.remove_below(dir);
+        }
+        m.units.entry("kubelet.service".into()).or_default().active = false;
+        done("")
+    }
+}
+
+fn place(m: &mut super::machine::Machine, path: &str, hex: &str, mode: &str, now: u64) -> Output {
+    let (Ok(digest), Ok(mode)) = (hex.parse::<Digest>(), u32::from_str_radix(mode, 8)) else {
+        return broken(2, "bad arguments");
+    };
+    m.files.insert(path.to_owned(), FakeFile { content: Vec::new(), digest, mode, mtime: now });
+    done("")
+}

@@ -1,0 +1,48 @@
+//! kubectl.
+
+use super::effect::{broken, done};
+use super::world::World;
+use crate::host::Output;
+
+impl World {
+    pub(super) fn kubectl(&mut self, name: &str, args: &[&str]) -> Output {
+        if let Err(e) = self.through_admin(name) {
+            return broken(1, e);
+        }
+        match args {
+            ["get", "node", node, ..] => {
+                done(if self.nodes.contains_key(*node) { format!("node/{node}\n") } else { String::new() })
+            }
+            ["delete", "node", node, ..] => {
+                self.nodes.remove(*node);
+                done("")
+            }
+            ["label", "node", node, "--overwrite", pairs @ ..] => {
+                let Some(record) = self.nodes.get_mut(*node) else { return broken(1, "not found") };
+                for (key, value) in pairs.iter().filter_map(|p| p.split_once('=')) {
+                    record.labels.insert(key.into(), value.into());
+                }
+                done("")
+            }
+            ["taint", "node", node, "--overwrite", taints @ ..] => {
+                let Some(record) = self.nodes.get_mut(*node) else { return broken(1, "not found") };
+                record.taints.extend(taints.iter().map(|t| (*t).to_owned()));
+                done("")
+            }
+            ["taint", "node", node, taint] => {
+                let gone = taint.trim_end_matches('-');
+                let taken = self.nodes.get_mut(*node).is_some_and(|record| record.taints.remove(gone));
+                if taken { done("") } else { broken(1, "taint not found") }
+            }
+            ["apply", "-f", "-"] => {
+                self.test_namespace = true;
+                done("")
+            }
+            ["delete", "namespace", ..] => {
+                self.test_namespace = false;
+                done("")
+            }
+            _ => broken(127, format!("the fake knows no kubectl {}", args.join(" "))),
+        }
+    }
+}

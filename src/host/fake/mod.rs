@@ -1,0 +1,13 @@
+//! Machines in memory: the second implementation of the seam, for tests of planner and engine together.
+
+mod effect;
+mod host;
+mod kubeadm;
+mod kubectl;
+mod machine;
+mod question;
+mod world;
+
+pub use host::{FakeCluster, FakeConnector, FakeHost};
+pub use machine::{FakeFile, FakeUnit, Machine};
+pub use world::{Fault, NodeRecord, World};

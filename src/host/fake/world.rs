@@ -1,0 +1,141 @@
+//! All machines, the cluster they form, and the faults to come.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::machine::Machine;
+
+/// What goes wrong with one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection is refused: nothing was sent.
+    Refuse,
+    /// The connection is lost before the call took effect.
+    DropBefore,
+    /// The call took effect, its reply is lost.
+    DropAfterEffect,
+    /// A write finds the disk full (other calls are well).
+    DiskFull,
+    /// The program dies before the call took effect: no connection of now works again.
+    Kill,
+    /// The program dies after the call took effect.
+    KillAfterEffect,
+    /// The machine is power-cycled in the middle of the call.
+    Reboot,
+}
+
+/// A node object.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeRecord {
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Taints.
+    pub taints: BTreeSet<String>,
+}
+
+/// The world.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    /// Machines by name.
+    pub machines: BTreeMap<String, Machine>,
+    /// The version of the kubelets, like "1.36.2".
+    pub version: String,
+    /// Node objects.
+    pub nodes: BTreeMap<String, NodeRecord>,
+    /// etcd's members: name to id.
+    pub etcd: BTreeMap<String, u64>,
+    /// Live bootstrap tokens.
+    pub tokens: BTreeSet<String>,
+    /// The namespace of the test pods is there.
+    pub test_namespace: bool,
+    /// The images each host must have before any kubeadm runs.
+    pub needed_images: BTreeMap<String, BTreeSet<String>>,
+    /// How many control planes there are to be.
+    pub control_planes: usize,
+    /// Calls so far.
+    pub calls: u64,
+    /// Faults by the number of the call over all hosts, from 0.
+    pub faults: BTreeMap<u64, Fault>,
+    /// Faults by host and the number of the call on that host, from 0.
+    pub host_faults: BTreeMap<(String, u64), Fault>,
+    /// Calls by host.
+    pub host_calls: BTreeMap<String, u64>,
+    /// Connections made in an earlier generation are dead.
+    pub generation: u64,
+    /// Control planes in the middle of joining.
+    pub joining: BTreeSet<String>,
+    /// Broken invariants.
+    pub violations: Vec<String>,
+    /// Commands that changed something, by host, in order.
+    pub log: Vec<String>,
+    pub(super) clock: u64,
+    pub(super) serial: u64,
+}
+
+impl World {
+    /// The next tick.
+    pub fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// A number never given before.
+    pub(super) fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    /// Whether this machine's API server answers: its manifest is there, containerd runs and etcd has quorum.
+    #[must_use]
+    pub fn api_up(&self, name: &str) -> bool {
+        self.etcd_up(name)
+            && self
+                .machines
+                .get(name)
+                .is_some_and(|m| m.has("/etc/kubernetes/manifests/kube-apiserver.yaml") && m.runs("containerd.service"))
+            && self.quorum()
+    }
+
+    /// Whether etcd runs on this machine.
+    #[must_use]
+    pub fn etcd_up(&self, name: &str) -> bool {
+        self.etcd.contains_key(name)
+            && self
+                .machines
+                .get(name)
+                .is_some_and(|m| m.has("/etc/kubernetes/manifests/etcd.yaml") && m.runs("containerd.service"))
+    }
+
+    /// More than half of etcd's members run.
+    #[must_use]
+    pub fn quorum(&self) -> bool {
+        let up = self.etcd.keys().filter(|n| self.etcd_up(n)).count();
+        up * 2 > self.etcd.len()
+    }
+
+    /// Some API server answers.
+    #[must_use]
+    pub fn cluster_up(&self) -> bool {
+        self.machines.keys().any(|n| self.api_up(n))
+    }
+
+    /// The node is Ready.
+    #[must_use]
+    pub fn ready(&self, node: &str) -> bool {
+        self.machines.get(node).is_some_and(|m| {
+            m.runs("kubelet.service")
+                && m.runs("containerd.service")
+                && m.has("/etc/kubernetes/kubelet.conf")
+                && m.has(crate::facts::CNI_CONF)
+        })
+    }
+
+    /// Records what must never be.
+    pub(super) fn check_invariants(&mut self) {
+        if self.etcd.len() > self.control_planes {
+            self.violations.push(format!("{} etcd members", self.etcd.len()));
+        }
+        if self.joining.len() > 1 {
+            self.violations.push(format!("{:?} join at once", self.joining));
+        }
+    }
+}
