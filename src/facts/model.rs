@@ -121,7 +121,12 @@ impl Facts {
     pub fn membership(&self, inv: &Inventory, node: &Node) -> Membership {
         self.hosts.get(&node.name).map_or(Membership::Absent, |facts| {
             let stacked = inv.etcd.mode == crate::inventory::EtcdMode::Stacked;
-            membership(&facts.state, &inv.cluster.name, node.role.is_control_plane(), stacked)
+            let mut state = facts.state.clone();
+            // A host that just booted cannot ask the API yet; a control plane that answers can tell for it.
+            if state.joined && state.node.is_none() && self.nodes.iter().flatten().any(|n| n.name == node.name) {
+                state.node = Some(true);
+            }
+            membership(&state, &inv.cluster.name, node.role.is_control_plane(), stacked)
         })
     }
 }

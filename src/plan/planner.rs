@@ -134,6 +134,19 @@ fn join(
         marker: HOSTS_MARKER.into(),
         lines: vec![format!("{to} {}", endpoint.host)],
     };
+    let mark = |steps: &mut HostSteps<'_>| {
+        let content = format!("{}\n", inv.cluster.name);
+        let action = Action::WriteFile { path: JOINED_FILE.into(), content, mode: 0o644 };
+        steps.add(phase, "joined", action, "marks that the host was seen whole")
+    };
+    let own_endpoint = (|| hosts_block("127.0.0.1".into()), "the endpoint's name means the host itself");
+    if membership == Membership::Member {
+        // kubeadm has no more business on a member, whatever else is not as it should be there.
+        if local_balancer {
+            steps.add(phase, "endpoint", own_endpoint.0(), own_endpoint.1);
+        }
+        return Ok(Joined { step: step_id, marker: mark(steps) });
+    }
     let running = input.facts.hosts.get(&node.name).is_some_and(|h| h.state.running.is_some());
     if let Membership::Partial(why) = &membership
         && !running
@@ -160,7 +173,7 @@ fn join(
             bootstrap = Some(id);
         }
     } else if local_balancer {
-        steps.add(phase, "endpoint", hosts_block("127.0.0.1".into()), "the endpoint's name means the host itself");
+        steps.add(phase, "endpoint", own_endpoint.0(), own_endpoint.1);
     }
     let stacked = inv.etcd.mode == EtcdMode::Stacked;
     let common = (node.name.clone(), inv.cluster.name.clone());
@@ -196,15 +209,10 @@ fn join(
     let step = steps.add(phase, "kubeadm", action, reason);
     steps.after(previous.iter().cloned());
     if let Some(bootstrap) = bootstrap {
-        steps.add(phase, "endpoint", hosts_block("127.0.0.1".into()), "the endpoint's name means the host itself");
+        steps.add(phase, "endpoint", own_endpoint.0(), own_endpoint.1);
         steps.when(When::DriftOrWith(vec![bootstrap]));
     }
-    let marker = steps.add(
-        phase,
-        "joined",
-        Action::WriteFile { path: JOINED_FILE.into(), content: format!("{}\n", inv.cluster.name), mode: 0o644 },
-        "marks that the host was seen whole",
-    );
+    let marker = mark(steps);
     Ok(Joined { step, marker })
 }
 
