@@ -192,14 +192,14 @@ fn reset_and_rejoin(lab: &Lab, before: &str) {
     assert_eq!(lab.plan().0, 0);
 }
 
-/// A host that is gone: exit 4 naming it, nobody else disturbed; once it is back a run converges.
+/// A host whose sshd is gone: exit 4 naming it, nobody else disturbed; once it is back a run converges.
 fn lost_host(lab: &Lab) {
     println!("-- lost host");
-    lab.stop("w1");
+    lab.must("w1", "systemctl stop ssh");
     let out = lab.apply();
     assert_eq!(out.status.code(), Some(4), "{}", stderr(&out));
     assert!(stderr(&out).contains("w1"), "{}", stderr(&out));
-    lab.start("w1");
+    lab.must("w1", "systemctl start ssh");
     let out = lab.apply();
     assert!(out.status.success(), "{}", stderr(&out));
     assert_eq!(lab.plan().0, 0);

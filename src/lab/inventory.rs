@@ -53,6 +53,11 @@ pub(super) fn inventory(
     if minor >= 35 {
         out.push_str("failCgroupV1 = false\n");
     }
+    if minor < 25 {
+        // A busy kubelet of this age may look at etcd's static pod before it knows its own disk, and then rejects it for
+        // good: it is told not to count disk.
+        out.push_str("featureGates = { LocalStorageCapacityIsolation = false }\n");
+    }
     out.push_str(
         "imageGCHighThresholdPercent = 100\n\
          evictionHard = { \"memory.available\" = \"50Mi\", \"nodefs.available\" = \"1%\", \"imagefs.available\" = \"1%\" }\n\n\

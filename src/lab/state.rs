@@ -2,11 +2,16 @@
 
 use std::path::PathBuf;
 
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 use crate::exec::state_dir;
 
 /// The directory of a lab: `$PROVISION_LAB_DIR/NAME`, else `lab/NAME` under the state directory.
 pub fn lab_dir(name: &str) -> Result<PathBuf> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > 30 || !name.chars().all(plain) {
+        return Err(Error::new(Kind::Usage, format!("`{name}` is not a lab's name"))
+            .hint("lower-case letters, digits and dashes, at most 30"));
+    }
     let base = match std::env::var_os("PROVISION_LAB_DIR") {
         Some(dir) => PathBuf::from(dir),
         None => state_dir()?.join("lab"),

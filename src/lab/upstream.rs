@@ -117,7 +117,7 @@ fn nginx_conf(dir: &Path, www: &Path, port: u16) -> String {
     // The workers run as the user who starts it: the tree may be readable by nobody else.
     let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
     format!(
-        "{user}daemon off;\nworker_processes 1;\npid {dir}/nginx.pid;\nerror_log {dir}/error.log;\n\
+        "{user}daemon off;\nmaster_process off;\npid {dir}/nginx.pid;\nerror_log {dir}/error.log;\n\
          events {{}}\nhttp {{\n  access_log off;\n  sendfile on;\n  default_type application/octet-stream;\n  \
          client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3; uwsgi_temp_path {dir}/t4; scgi_temp_path {dir}/t5;\n  \
          server {{ listen 127.0.0.1:{port}; root {www}; autoindex on; }}\n}}\n"

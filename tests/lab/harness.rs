@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub struct Lab {
     name: &'static str,
@@ -150,19 +150,6 @@ impl Lab {
     pub fn must(&self, node: &str, line: &str) {
         let (ok, text) = self.exec(node, line);
         assert!(ok, "{node}: {line}: {text}");
-    }
-
-    pub fn stop(&self, node: &str) {
-        assert!(podman(&["stop", "-t", "5", &self.container(node)]).status.success());
-    }
-
-    pub fn start(&self, node: &str) {
-        assert!(podman(&["start", &self.container(node)]).status.success());
-        let until = Instant::now() + Duration::from_secs(60);
-        while !self.exec(node, "systemctl is-active ssh").0 {
-            assert!(Instant::now() < until, "{node} does not come back");
-            std::thread::sleep(Duration::from_millis(300));
-        }
     }
 
     /// Everything of a host that `provision` could change: files (by content where small), units, mounts, interfaces,
