@@ -207,7 +207,7 @@ async fn config_arch(registries: &Registries<'_>, image: &ImageName, config: &Di
     Ok(json.get("architecture").and_then(|a| a.as_str()).unwrap_or("unknown").to_owned())
 }
 
-/// The title of a locked file's kind, for people.
+/// Whether a locked file is an archive whose members the bundle lists.
 pub(super) fn is_archive(file: &LockedFile) -> bool {
     file.kind == ArtifactKind::Archive
 }

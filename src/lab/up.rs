@@ -44,11 +44,8 @@ pub struct LabFiles {
 
 /// Makes the lab's hosts, upstream and inventory. Refused when a lab of that name is there.
 pub async fn prepare(options: &LabOptions) -> Result<LabFiles> {
-    let dns = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if options.name.is_empty() || options.name.len() > 30 || !options.name.chars().all(dns) {
-        return Err(Error::new(crate::error::Kind::Usage, format!("`{}` is not a lab's name", options.name))
-            .hint("lower-case letters, digits and dashes, at most 30"));
-    }
+    // Refuses a bad name before anything is made under it.
+    super::state::lab_dir(&options.name)?;
     if options.control_planes == 0 {
         return Err(Error::new(crate::error::Kind::Usage, "a lab needs a control plane"));
     }
