@@ -51,7 +51,22 @@ impl Lab {
         let args = ["lab", "up", "--name", name, "--control-planes", &planes, "--workers", &workers, "--no-apply"];
         let status = lab.command(&args).status().unwrap();
         assert!(status.success(), "lab up failed");
+        lab.is_cut_off();
         lab
+    }
+
+    /// Nothing of the upstream that the bundle came from answers any more, and no node can ask for a name outside.
+    fn is_cut_off(&self) {
+        let text = std::fs::read_to_string(self.inventory()).unwrap();
+        let sources: Vec<&str> = text.split("http://").skip(1).filter_map(|s| s.split(['/', '"']).next()).collect();
+        assert!(!sources.is_empty(), "the inventory names no upstream");
+        for address in sources {
+            assert!(std::net::TcpStream::connect(address).is_err(), "the upstream at {address} still answers");
+        }
+        for node in self.nodes() {
+            let (found, text) = self.exec(&node, "getent ahosts deb.debian.org");
+            assert!(!found, "{node} resolves names outside: {text}");
+        }
     }
 
     fn command(&self, args: &[&str]) -> Command {
