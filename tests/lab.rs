@@ -19,6 +19,7 @@ fn a_cluster_lives() {
     assert!(lab.provision(&["preflight", "-i", &lab.inventory()]).status.success());
     let before = lab.footprint("w2");
     bad_input_changes_nothing(&lab);
+    full_disk(&lab);
     killed_in_three_places(&lab);
     whole(&lab);
     drift(&lab);
@@ -91,6 +92,19 @@ fn bad_input_changes_nothing(lab: &Lab) {
     assert!(stderr(&out).contains("is damaged in the bundle"), "{}", stderr(&out));
     flipped.mend();
     assert!(lab.provision(&["bundle", "verify", &lab.bundle(), "-i", &lab.inventory()]).status.success());
+}
+
+/// A node whose disk is full: it is named with what its system said; the others got theirs, and the next run goes on.
+fn full_disk(lab: &Lab) {
+    println!("-- full disk");
+    lab.must("w2", "mkdir -p /var/lib/provision && mount -t tmpfs -o size=24m tmpfs /var/lib/provision");
+    let out = lab.apply();
+    assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
+    let said = stderr(&out);
+    assert!(said.contains("w2: no space left for a blob") && said.contains("Hint: free some space"), "{said}");
+    lab.must("w1", "ls /var/lib/provision/blobs/sha256 | grep -v partial");
+    lab.must("w2", "! ls /var/lib/provision/blobs/sha256 | grep partial");
+    lab.must("w2", "umount /var/lib/provision");
 }
 
 /// `kill -9` in the middle of distribute, init and join: every time the next run goes on.
@@ -187,19 +201,37 @@ fn reset_and_rejoin(lab: &Lab, before: &str) {
     same(before, &after, "reset left something behind, or took too much");
     let nodes = lab.kubectl(&lab.file("admin.conf"), &["get", "nodes", "-o", "name"]);
     assert!(!nodes.contains("w2"), "{nodes}");
+
+    // The API does not answer it: said at once, nothing started.
+    let planes: Vec<String> = ["cp1", "cp2", "cp3"].map(|n| lab.address(n)).into();
+    for plane in &planes {
+        lab.must("w2", &format!("ip route add unreachable {plane}/32"));
+    }
+    let out = lab.apply();
+    assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
+    let said = stderr(&out);
+    assert!(said.contains("failed to reach the API at https://") && said.contains("w2"), "{said}");
+    lab.must("w2", "! ls /etc/kubernetes/kubelet.conf");
+    for plane in &planes {
+        lab.must("w2", &format!("ip route del unreachable {plane}/32"));
+    }
+
+    // Its power goes while it joins: it is named, and the next run clears what is half done.
+    let (code, said) = lab.apply_with_power_loss("join-worker/w2/kubeadm", "w2");
+    assert!(code == 1 && said.contains("w2") && said.contains("was it rebooted?"), "{code}: {said}");
     let out = lab.apply();
     assert!(out.status.success(), "{}", stderr(&out));
     assert_eq!(lab.plan().0, 0);
 }
 
-/// A host whose sshd is gone: exit 4 naming it, nobody else disturbed; once it is back a run converges.
+/// A host without power: exit 4 naming it, nobody else disturbed; once it is back a run converges.
 fn lost_host(lab: &Lab) {
     println!("-- lost host");
-    lab.must("w1", "systemctl stop ssh");
+    lab.power_off("w1");
     let out = lab.apply();
     assert_eq!(out.status.code(), Some(4), "{}", stderr(&out));
     assert!(stderr(&out).contains("w1"), "{}", stderr(&out));
-    lab.must("w1", "systemctl start ssh");
+    lab.power_on("w1");
     let out = lab.apply();
     assert!(out.status.success(), "{}", stderr(&out));
     assert_eq!(lab.plan().0, 0);

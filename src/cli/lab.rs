@@ -15,8 +15,9 @@ pub(super) async fn lab(command: LabCommand, global: &Global) -> Result<ExitCode
     match command {
         LabCommand::Up(up) => lab_up(&up, global).await,
         LabCommand::Down { name } => {
-            lab::remove(&name).await?;
+            // First, because it refuses names that are not a lab's.
             let dir = lab::lab_dir(&name)?;
+            lab::remove(&name).await?;
             if dir.exists() {
                 std::fs::remove_dir_all(&dir).context(|| format!("failed to remove {}", dir.display()))?;
             }
@@ -50,7 +51,9 @@ async fn lab_up(up: &LabUp, global: &Global) -> Result<ExitCode> {
     bundle::build(&lock, &inv.sources, &state.bundle(), global.concurrency, sink(global)).await?;
     Bundle::open(&state.bundle())?.verify(sink(global).as_ref()).await?;
     // From here on nothing is fetched: the upstream is gone before the first node is touched.
-    drop(upstream);
+    if let Some(upstream) = upstream {
+        upstream.stop().await?;
+    }
     eprintln!("lab: bundle built and verified after {:.0} s", begun.elapsed().as_secs_f64());
     let (inventory, bundle, dir) = (state.inventory(), state.bundle(), state.dir.display());
     if !up.no_apply {

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use super::args::Global;
 use super::survey::{connect, load, refuse};
 use crate::error::Result;
-use crate::facts::{CHECKS, gather, preflight as check};
+use crate::facts::{gather, preflight as check};
+use crate::inventory::CHECKS;
 use crate::report::Format;
 
 pub(super) async fn preflight(path: &Path, global: &Global) -> Result<ExitCode> {

@@ -28,12 +28,7 @@ echo "filesystems=$(tr -d '\t' </proc/filesystems | sed 's/^nodev//' | tr '\n' '
 bridge=no; [ -d /proc/sys/net/bridge ] && bridge=yes
 echo "bridge_nf=$bridge"
 for m in $2; do
-    u=$(printf %s "$m" | tr - _)
-    if [ -d "/sys/module/$u" ] || grep -qw "$m" /proc/filesystems || { [ "$u" = br_netfilter ] && [ $bridge = yes ]; } ||
-        grep -q "/$m\.ko" "/lib/modules/$(uname -r)/modules.builtin" 2>/dev/null; then s=present
-    elif modprobe -n -q "$m" 2>/dev/null; then s=loadable
-    else s=missing; fi
-    echo "module.$m=$s"
+    echo "module.$m=$(module_state "$m")"
 done
 for h in $3; do
     if r=$(getent hosts "$h" 2>/dev/null); then echo "resolves.$h=${r%% *}"; fi

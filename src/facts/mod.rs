@@ -6,4 +6,4 @@ mod preflight;
 
 pub use gather::{gather, observe};
 pub use model::{CNI_CONF, CgroupVersion, Facts, HostFacts};
-pub use preflight::{CHECKS, Finding, Severity, preflight};
+pub use preflight::{Finding, Severity, preflight};

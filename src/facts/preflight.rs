@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::model::{CgroupVersion, Facts, HostFacts};
-use crate::inventory::{CgroupDriver, EndpointMode, Inventory, Node};
+use crate::inventory::{CHECKS, CgroupDriver, EndpointMode, Inventory, Node};
 use crate::resource::{Membership, ModuleState};
 
 /// How bad a finding is.
@@ -32,28 +32,6 @@ pub struct Finding {
     /// What to do about it.
     pub remedy: String,
 }
-
-/// Every check by name, in the order they are made.
-pub const CHECKS: &[&str] = &[
-    "os",
-    "arch",
-    "systemd",
-    "commands",
-    "cgroup",
-    "modules",
-    "swap",
-    "ports",
-    "disk",
-    "memory",
-    "clock",
-    "machine-id",
-    "product-uuid",
-    "mac",
-    "hostname",
-    "address",
-    "membership",
-    "ca",
-];
 
 /// Ports that must be free before a host joins.
 fn needed_ports(inv: &Inventory, node: &Node) -> Vec<u16> {

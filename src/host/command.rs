@@ -64,7 +64,7 @@ impl Command {
     /// As shown to people and written to the journal.
     #[must_use]
     pub fn line(&self) -> String {
-        self.argv.iter().map(|a| shell_quote(a)).collect::<Vec<_>>().join(" ")
+        shell_line(&self.argv)
     }
 }
 
@@ -88,6 +88,11 @@ pub fn shell_quote(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
+}
+
+/// Words as one line for a POSIX shell, each quoted when it needs it.
+pub(crate) fn shell_line<W: AsRef<str>>(words: &[W]) -> String {
+    words.iter().map(|w| shell_quote(w.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
 /// How a command ended.

@@ -1,6 +1,8 @@
 //! The inventory: what the user wants, read from TOML with spans, judged, and resolved per host.
 
+mod checks;
 mod diagnostic;
+mod host;
 mod model;
 mod parse;
 mod resolve;
@@ -10,9 +12,11 @@ mod structure;
 mod tree;
 mod validate;
 
+pub use checks::CHECKS;
 pub use diagnostic::{Diagnostic, Severity, render, render_for_stderr};
+pub use host::*;
 pub use model::*;
-pub use parse::{Loaded, load, parse, read};
+pub use parse::{Loaded, expand_home, load, parse, read};
 pub use resolve::{ApiEndpoint, Node, SshTarget};
 pub use sample::SAMPLE;
 pub use schema::schema;

@@ -1,7 +1,7 @@
 //! From the text of an inventory to its types, with every problem of the file found in one go.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::de::DeTable;
@@ -31,7 +31,7 @@ pub struct Loaded {
 pub fn load(path: &Path) -> Result<Loaded> {
     let text = read(path)?;
     let file = path.display().to_string();
-    judge(&text, &on_disk).map_err(|diagnostics| {
+    judge(&text, &|path| expand_home(path).exists()).map_err(|diagnostics| {
         let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
         let problems = if errors == 1 { "1 problem".into() } else { format!("{errors} problems") };
         Error::invalid(format!("the inventory {file} has {problems}")).diagnostics(render_for_stderr(
@@ -106,10 +106,12 @@ fn judge(text: &str, there: &dyn Fn(&Path) -> bool) -> Result<Loaded, Vec<Diagno
     }
 }
 
-fn on_disk(path: &Path) -> bool {
+/// `~/x` as the shell reads it.
+#[must_use]
+pub fn expand_home(path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), std::env::home_dir()) {
-        (Ok(rest), Some(home)) => home.join(rest).exists(),
-        _ => path.exists(),
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_owned(),
     }
 }
 

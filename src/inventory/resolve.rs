@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::model::{EndpointMode, Host, HostSettings, Inventory, Jump, Role, Sudo, SudoMethod};
+use super::host::{Host, HostSettings, Jump, Role, Sudo, SudoMethod};
+use super::model::{EndpointMode, Inventory};
 
 /// One host with every setting decided. Precedence: host over pool over defaults over built-in; labels are merged by
 /// key with the same precedence; taints are added up.

@@ -6,7 +6,8 @@
 # Every part is made in a partial place and renamed when whole, so an interrupted run goes on where it was.
 set -eu
 cache=$1 version=$2 dist=${3:-}
-[ -z "$dist" ] || cache=$cache/dist-$(printf %s "$dist" | sha256sum | cut -c1-12)
+# What is in DIST names its cache: other binaries at the same path are other parts.
+[ -z "$dist" ] || cache=$cache/dist-$(stat -Lc '%n %s %Y' "$dist"/* | sha256sum | cut -c1-12)
 mkdir -p "$cache"
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 suite=bookworm
@@ -64,8 +65,10 @@ if [ ! -e "$parts/.ready" ]; then
     touch "$parts/.ready"
 fi
 upstream_version() { chroot "$parts" dpkg-query -W -f '${Version}' "$1" | sed 's/^[0-9]*://; s/[~+-].*//'; }
-containerd_v=$(upstream_version containerd) runc_v=$(upstream_version runc)
-cni_v=$(upstream_version containernetworking-plugins) etcd_v=$(upstream_version etcd-server)
+runc_v=$(upstream_version runc) cni_v=$(upstream_version containernetworking-plugins)
+# These may be DIST's: the programs themselves know.
+containerd_v=$(chroot "$parts" containerd --version | sed 's/^[^ ]* [^ ]* v\{0,1\}//; s/[~+ -].*//')
+etcd_v=$(chroot "$parts" etcd --version | sed -n 's/^etcd Version: //p')
 
 # 3. The upstream sites' trees, with their checksum files in the form each publishes.
 www=$cache/www-$version

@@ -1,37 +1,26 @@
 //! What the lab needs on the operator's machine, by Debian's package names.
 
 use super::process::run;
+use super::source::Source;
 use crate::error::{Error, Result};
 
-/// For the nodes and the upstream.
-const ALWAYS: &[&str] = &[
-    "podman",
-    "runc",
-    "netavark",
-    "aardvark-dns",
-    "iptables",
-    "mmdebstrap",
-    "skopeo",
-    "docker-registry",
-    "nginx-light",
-    "openssh-client",
-];
+/// For the nodes.
+const NODES: &[&str] =
+    &["podman", "runc", "netavark", "aardvark-dns", "iptables", "iproute2", "mmdebstrap", "openssh-client"];
+/// For an upstream of our own, and its images.
+const UPSTREAM: &[&str] = &["skopeo", "docker-registry", "nginx-light", "gcc", "libc6-dev"];
 /// For building Debian's Kubernetes.
-const BUILD: &[&str] = &[
-    "golang-go",
-    "golang-github-modern-go-reflect2-dev",
-    "rsync",
-    "jq",
-    "make",
-    "gcc",
-    "libc6-dev",
-    "binutils",
-    "dpkg-dev",
-];
+const BUILD: &[&str] =
+    &["golang-go", "golang-github-modern-go-reflect2-dev", "rsync", "jq", "make", "binutils", "dpkg-dev"];
 
 /// Installs what is missing when run as root on Debian; else says which command would.
-pub(super) async fn ensure(build: bool) -> Result<()> {
-    let wanted: Vec<&str> = ALWAYS.iter().chain(if build { BUILD } else { &[] }).copied().collect();
+pub(super) async fn ensure(source: &Source) -> Result<()> {
+    let groups: &[&[&str]] = match source {
+        Source::Upstream => &[NODES],
+        Source::Dir(_) => &[NODES, UPSTREAM],
+        Source::Debian => &[NODES, UPSTREAM, BUILD],
+    };
+    let wanted = groups.concat();
     let mut missing = Vec::new();
     for package in &wanted {
         let status = run(&["dpkg-query", "-W", "-f", "${Status}", package], "", "ask dpkg for packages").await;

@@ -8,9 +8,8 @@ use crate::error::{Context as _, Error, Result};
 pub const NODE_LABEL: &str = "provision.lab";
 /// What a bare server has, and nothing of Kubernetes.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,iptables,conntrack,ethtool,socat,kmod,procps,util-linux,mount,ca-certificates,libseccomp2";
-/// Nodes must not share what identifies a machine.
-const CUSTOMIZE: &str =
-    "--customize-hook=rm -f \"$1\"/etc/ssh/ssh_host_* \"$1\"/etc/machine-id; : >\"$1\"/etc/machine-id";
+/// Nodes must not share what identifies a machine, nor fight over the terminal of this one.
+const CUSTOMIZE: &str = "--customize-hook=rm -f \"$1\"/etc/ssh/ssh_host_* \"$1\"/etc/machine-id; : >\"$1\"/etc/machine-id; ln -s /dev/null \"$1\"/etc/systemd/system/getty@.service";
 
 /// Names what an image is made of, so that one made of something else is never taken for it.
 fn recipe() -> String {
@@ -56,7 +55,8 @@ pub(super) async fn network(lab: &str) -> Result<String> {
         let prefix = format!("10.89.{third}");
         let subnet = format!("{prefix}.0/24");
         match podman(
-            &["network", "create", "--internal", "--label", &label, "--subnet", &subnet, &name],
+            // podman's DNS would answer for the world outside: it asks this machine's own resolver.
+            &["network", "create", "--internal", "--disable-dns", "--label", &label, "--subnet", &subnet, &name],
             "",
             "make the lab's network",
         )
@@ -67,6 +67,16 @@ pub(super) async fn network(lab: &str) -> Result<String> {
         }
     }
     Err(last)
+}
+
+/// Gives this machine its address on the lab's network. podman leaves that out of an internal network without its DNS;
+/// it lasts as long as one of the nodes runs.
+pub(super) async fn reach(lab: &str, prefix: &str) -> Result<()> {
+    let name = format!("provision-{lab}");
+    let bridge =
+        podman(&["network", "inspect", "-f", "{{.NetworkInterface}}", &name], "", "find the lab's bridge").await?;
+    let address = format!("{prefix}.1/24");
+    run(&["ip", "address", "replace", &address, "dev", bridge.trim()], "", "reach the lab's network").await.map(drop)
 }
 
 /// A node to make.
@@ -97,13 +107,27 @@ pub(super) async fn start(node: &NewNode<'_>) -> Result<String> {
         "--label",
         &label,
         "--privileged",
-        "--systemd=always",
+        // Not podman's own systemd mode: on cgroup v1 it mounts the machine's root of systemd's hierarchy into every node,
+        // so that one node's shutdown removes the cgroups of all others. What that mode gives otherwise is given here.
+        "--systemd=false",
         "--cgroupns=private",
+        "--env=container=podman",
+        "--stop-signal=SIGRTMIN+3",
+        "--tmpfs=/run:rw,nosuid,nodev,exec,mode=755",
+        "--tmpfs=/run/lock:rw,nosuid,nodev",
+        "--tmpfs=/tmp:rw,nosuid,nodev,exec,mode=1777",
         "--ulimit",
         "nofile=20000:20000",
         "--ulimit",
         "nproc=20000:20000",
+        // A node has as many processes as a server, not as one container.
+        "--pids-limit=-1",
         "--no-hosts",
+        // The kubelet wants a resolver for its pods; this one is of a range that is nobody's, and there is no route.
+        "--dns",
+        "198.51.100.53",
+        "--dns-search",
+        ".",
         "--network",
         &network,
         "--ip",

@@ -6,11 +6,14 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::exec::state_dir;
 
 /// The directory of a lab: `$PROVISION_LAB_DIR/NAME`, else `lab/NAME` under the state directory.
+///
+/// # Errors
+/// A name that is not a DNS label: it becomes part of paths that `down` removes.
 pub fn lab_dir(name: &str) -> Result<PathBuf> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.is_empty() || name.len() > 30 || !name.chars().all(plain) {
+    if name.is_empty() || name.len() > 30 || name.starts_with('-') || !name.chars().all(plain) {
         return Err(Error::new(Kind::Usage, format!("`{name}` is not a lab's name"))
-            .hint("lower-case letters, digits and dashes, at most 30"));
+            .hint("lower-case letters, digits and dashes, at most 30, no dash first"));
     }
     let base = match std::env::var_os("PROVISION_LAB_DIR") {
         Some(dir) => PathBuf::from(dir),
@@ -57,5 +60,21 @@ impl LabState {
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
         self.dir.join("kubeconfig")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lab_dir;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_name_stays_in_its_directory() {
+        for name in ["", ".", "..", "../x", "a/b", "/etc", "-x", "A", "a b", &"a".repeat(31)] {
+            assert_eq!(lab_dir(name).err().map(|e| e.kind()), Some(Kind::Usage), "{name}");
+        }
+        for name in ["lab", "e2e", "a-1"] {
+            assert!(lab_dir(name).is_ok_and(|dir| dir.ends_with(name)), "{name}");
+        }
     }
 }

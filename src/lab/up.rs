@@ -4,10 +4,10 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::inventory::inventory;
 use super::needs::ensure;
-use super::node::{NewNode, image, list, network, start};
+use super::node::{NewNode, image, list, network, reach, remove, start};
 use super::process::run;
 use super::source::Source;
-use super::state::LabState;
+use super::state::{LabState, lab_dir};
 use super::upstream::Upstream;
 use crate::error::{Context as _, Error, Result};
 
@@ -44,19 +44,20 @@ pub struct LabFiles {
 
 /// Makes the lab's hosts, upstream and inventory. Refused when a lab of that name is there.
 pub async fn prepare(options: &LabOptions) -> Result<LabFiles> {
-    // Refuses a bad name before anything is made under it.
-    super::state::lab_dir(&options.name)?;
+    lab_dir(&options.name)?;
     if options.control_planes == 0 {
         return Err(Error::new(crate::error::Kind::Usage, "a lab needs a control plane"));
     }
     let source = Source::choose(options.source.as_deref()).await?;
-    ensure(source == Source::Debian).await?;
+    ensure(&source).await?;
     if list().await?.iter().any(|(lab, ..)| *lab == options.name) {
         return Err(Error::refused(format!("there is a lab `{}` already", options.name)).hint(format!(
             "`provision lab down --name {}` takes it away; its inventory still works with apply",
             options.name
         )));
     }
+    // A run that was ended before its first node left a network or a volume, and their names are taken.
+    remove(&options.name).await?;
     let version = source.version().await?;
     let parts = source.parts(&version).await?;
     let upstream = match &parts {
@@ -91,6 +92,7 @@ pub async fn prepare(options: &LabOptions) -> Result<LabFiles> {
     .buffered(3)
     .try_collect()
     .await?;
+    reach(&options.name, &prefix).await?;
     let local = parts.as_ref().zip(upstream.as_ref());
     let text = inventory(options, &version, &nodes, &key, local);
     std::fs::write(state.inventory(), text).context(|| "failed to write the lab's inventory".into())?;

@@ -1,5 +1,5 @@
 //! A local upstream: a real static HTTP server over a tree like the download sites', and a real OCI registry. Both
-//! listen on loopback only and end with the value.
+//! listen on loopback only; `stop` ends them and sees that nothing answers any more.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub struct Upstream {
     pub http: String,
     /// The registry's base URL.
     pub registry: String,
-    _children: Vec<Child>,
+    children: Vec<Child>,
     _dir: tempfile::TempDir,
 }
 
@@ -44,7 +44,9 @@ impl Upstream {
             let log = std::fs::File::create(dir.path().join(format!("{program}.log")))
                 .context(|| "failed to write a log".into())?;
             let error = log.try_clone().context(|| "failed to write a log".into())?;
-            Command::new(program)
+            // The kernel ends them with this process, whatever ends it: a SIGKILL runs no destructor.
+            Command::new("setpriv")
+                .args(["--pdeathsig", "KILL", program])
                 .args(args)
                 .stdin(std::process::Stdio::null())
                 .stdout(log)
@@ -61,12 +63,26 @@ impl Upstream {
         let this = Self {
             http: format!("http://127.0.0.1:{http}"),
             registry: format!("http://127.0.0.1:{registry}"),
-            _children: children,
+            children,
             _dir: dir,
         };
         this.answer().await?;
         this.fill(parts, &format!("127.0.0.1:{registry}")).await?;
         Ok(this)
+    }
+
+    /// Ends both. An error if something still answers at either address: what comes next is to do without them.
+    pub async fn stop(mut self) -> Result<()> {
+        for child in &mut self.children {
+            child.kill().await.context(|| "failed to stop the lab's upstream".into())?;
+        }
+        for url in [&self.http, &self.registry] {
+            let address = url.trim_start_matches("http://");
+            if tokio::net::TcpStream::connect(address).await.is_ok() {
+                return Err(Error::failed(format!("the lab's upstream still answers at {url} after it was stopped")));
+            }
+        }
+        Ok(())
     }
 
     async fn answer(&self) -> Result<()> {
@@ -114,10 +130,10 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 fn nginx_conf(dir: &Path, www: &Path, port: u16) -> String {
     let (dir, www) = (dir.display(), www.display());
-    // The workers run as the user who starts it: the tree may be readable by nobody else.
-    let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
+    // One process: a worker would outlive a master that is killed, and go on serving. It runs as the user who starts
+    // it, which the tree needs: it may be readable by nobody else.
     format!(
-        "{user}daemon off;\nmaster_process off;\npid {dir}/nginx.pid;\nerror_log {dir}/error.log;\n\
+        "daemon off;\nmaster_process off;\npid {dir}/nginx.pid;\nerror_log {dir}/error.log;\n\
          events {{}}\nhttp {{\n  access_log off;\n  sendfile on;\n  default_type application/octet-stream;\n  \
          client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3; uwsgi_temp_path {dir}/t4; scgi_temp_path {dir}/t5;\n  \
          server {{ listen 127.0.0.1:{port}; root {www}; autoindex on; }}\n}}\n"

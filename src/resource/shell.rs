@@ -5,7 +5,7 @@ use crate::host::{Probe, shell_quote};
 
 /// Name and body of every snippet; a body sees its arguments as `$1`, `$2` ...
 pub const SHELL_PROBES: &[(&str, &str)] = &[
-    ("facts", include_str!("../facts/facts.sh")),
+    ("facts", concat!("module_state() {\n", include_str!("module.sh"), "}\n", include_str!("../facts/facts.sh"))),
     ("node-state", include_str!("node_state.sh")),
     ("module", include_str!("module.sh")),
     ("swap", "tail -n +2 /proc/swaps\ngrep -E '^[^#]*[[:space:]]swap[[:space:]]' /etc/fstab 2>/dev/null || true\n"),

@@ -51,7 +51,22 @@ impl Lab {
         let args = ["lab", "up", "--name", name, "--control-planes", &planes, "--workers", &workers, "--no-apply"];
         let status = lab.command(&args).status().unwrap();
         assert!(status.success(), "lab up failed");
+        lab.is_cut_off();
         lab
+    }
+
+    /// Nothing of the upstream that the bundle came from answers any more, and no node can ask for a name outside.
+    fn is_cut_off(&self) {
+        let text = std::fs::read_to_string(self.inventory()).unwrap();
+        let sources: Vec<&str> = text.split("http://").skip(1).filter_map(|s| s.split(['/', '"']).next()).collect();
+        assert!(!sources.is_empty(), "the inventory names no upstream");
+        for address in sources {
+            assert!(std::net::TcpStream::connect(address).is_err(), "the upstream at {address} still answers");
+        }
+        for node in self.nodes() {
+            let (found, text) = self.exec(&node, "getent ahosts deb.debian.org");
+            assert!(!found, "{node} resolves names outside: {text}");
+        }
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -92,19 +107,49 @@ impl Lab {
         steps.iter().map(id).filter(|id| !id.starts_with("verify/")).collect()
     }
 
-    /// Starts an apply and kills it with SIGKILL `more` events after the first that names `step`.
-    pub fn apply_killed_at(&self, step: &str, more: usize) {
+    /// Starts an apply and, in the middle of the step `more` events after the first that names `step`, does `then`.
+    fn apply_disturbed(&self, step: &str, more: usize, then: impl FnOnce(&mut std::process::Child)) -> (i32, String) {
         let args = ["apply", "-y", "--format", "json", "-i", &self.inventory(), "-b", &self.bundle()];
         let mut child = self.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let started =
-            lines.map_while(Result::ok).filter(|l| l.contains("\"step-started\"") && l.contains(step)).nth(more);
-        let line = started.unwrap_or_else(|| panic!("apply ended before {step} began"));
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let begun = |l: &String| l.contains("\"step-started\"") && l.contains(step);
+        let line = lines.by_ref().filter(begun).nth(more).unwrap_or_else(|| panic!("apply ended before {step} began"));
         // Into the middle of it.
         std::thread::sleep(Duration::from_millis(1500));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        println!("   killed in {}", line.split("\"step\":").nth(1).unwrap_or(&line));
+        then(&mut child);
+        println!("   disturbed in {}", line.split("\"step\":").nth(1).unwrap_or(&line));
+        let rest: Vec<String> = lines.collect();
+        (child.wait().unwrap().code().unwrap_or(-1), rest.join("\n"))
+    }
+
+    /// An apply that is killed with SIGKILL in the middle of a step.
+    pub fn apply_killed_at(&self, step: &str, more: usize) {
+        self.apply_disturbed(step, more, |child| child.kill().unwrap());
+    }
+
+    /// An apply during which a node loses its power for a moment: exit code and what it said after.
+    pub fn apply_with_power_loss(&self, step: &str, node: &str) -> (i32, String) {
+        self.apply_disturbed(step, 0, |_| {
+            self.power_off(node);
+            self.power_on(node);
+        })
+    }
+
+    pub fn power_off(&self, node: &str) {
+        let out = podman(&["stop", "-t", "0", &self.container(node)]);
+        assert!(out.status.success(), "{}", stderr(&out));
+    }
+
+    /// Starts a node and waits until its sshd answers.
+    pub fn power_on(&self, node: &str) {
+        let out = podman(&["start", &self.container(node)]);
+        assert!(out.status.success(), "{}", stderr(&out));
+        let address = format!("{}:22", self.address(node)).parse().unwrap();
+        let up = (0..60).any(|_| {
+            std::thread::sleep(Duration::from_millis(500));
+            std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+        });
+        assert!(up, "{node} does not come back");
     }
 
     pub fn file(&self, name: &str) -> String {

@@ -41,6 +41,9 @@ pub(super) async fn join(ctx: &Context, host: &str, plan: &Join<'_>) -> Result<(
                 continue;
             }
         };
+        for endpoint in [&credentials.endpoint, &ctx.inventory.api_endpoint().authority()] {
+            answers(ctx, host, endpoint).await?;
+        }
         let config = with_discovery(plan.config, &credentials.discovery())?;
         let result = run_kubeadm(ctx, host, "join", Some(&config), plan.skip_phases, plan.ignore).await;
         // The token is for this join alone; should it stay, it ends by itself in 15 minutes.
@@ -106,6 +109,25 @@ async fn upload_certs(ctx: &Context, sponsor: &str) -> Result<SecretString> {
     let made = ctx.must(sponsor, command, "upload the certificates").await;
     let _ = ctx.run(sponsor, &Command::new(["rm", "-f", "--", path])).await;
     certificate_key(&made?.text()).map_err(|e| e.on(sponsor))
+}
+
+/// Whether the API answers this host at `endpoint`. kubeadm and the kubelet would ask for minutes, and then say less.
+async fn answers(ctx: &Context, host: &str, endpoint: &str) -> Result<()> {
+    // To be refused is an answer. With no token at all kubectl would ask the terminal for a name, and never the server.
+    const TEXT: &str = r#"# apply:api-answers
+n=0
+until said=$(kubectl --kubeconfig /dev/null --token none --server "https://$1" --insecure-skip-tls-verify --request-timeout=5s get --raw /version 2>&1 </dev/null) ||
+    printf %s "$said" | grep -qiE 'unauthorized|forbidden|logged in'; do
+    n=$((n + 1))
+    [ "$n" -lt 5 ] || { printf '%s\n' "$said" >&2; exit 1; }
+    sleep 3
+done
+"#;
+    let attempted = format!("reach the API at https://{endpoint} from {host}");
+    let asked = ctx.script(host, "api-answers", TEXT, &[endpoint], Duration::from_secs(60), &attempted).await;
+    asked.map(drop).map_err(|e| {
+        e.hint(format!("nothing was started on {host}: let it open TCP to {endpoint} (firewall, load balancer, routes), then run apply again"))
+    })
 }
 
 /// Whether an earlier run's kubeadm is at work on the host, or ended without anyone seeing how.

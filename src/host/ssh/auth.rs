@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::trust::Verifier;
 use crate::error::{Error, Result};
+use crate::inventory::expand_home;
 
 /// Who logs in, and with what.
 pub(super) struct Login<'a> {
@@ -86,12 +87,4 @@ fn denied(login: &Login<'_>, tried: &str) -> Error {
     Error::unreachable(format!("login as {} was denied; tried {tried}", login.user))
         .on(login.node)
         .hint(format!("put the public key into ~{}/.ssh/authorized_keys on the host", login.user))
-}
-
-/// `~/x` as the shell reads it.
-pub(super) fn expand_home(path: &Path) -> std::path::PathBuf {
-    match (path.strip_prefix("~"), std::env::home_dir()) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        _ => path.to_owned(),
-    }
 }

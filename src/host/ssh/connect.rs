@@ -10,13 +10,13 @@ use russh::client::{self, Handle};
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
 
-use super::auth::{Login, expand_home, login};
+use super::auth::{Login, login};
 use super::session::SshHost;
 use super::sudo::Sudoers;
 use super::trust::{Trust, Verifier};
 use crate::error::{Error, Result};
 use crate::host::{Connector, Host};
-use crate::inventory::{Jump, Node, SshTarget};
+use crate::inventory::{Jump, Node, SshTarget, expand_home};
 
 /// Time to reach a host and exchange keys.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

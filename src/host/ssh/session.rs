@@ -17,7 +17,7 @@ use super::transient;
 use super::upload::{NO_SPACE, PUT_BLOB, WRITE_FILE, WRONG_CONTENT};
 use crate::bundle::Digest;
 use crate::error::{Context as _, Error, FailedCommand, Result};
-use crate::host::{Answer, Command, ExitState, FileSpec, Host, NODE_BLOB_DIR, Output, Probe, script, shell_quote};
+use crate::host::{Answer, Command, ExitState, FileSpec, Host, NODE_BLOB_DIR, Output, Probe, script, shell_line};
 use crate::inventory::{Node, SshTarget};
 
 /// What every command runs in. kubectl keeps a cache under HOME: it goes where nothing stays over a reboot.
@@ -31,6 +31,11 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(300);
 const SLOWEST_BYTES_PER_S: u64 = 64 * 1024;
 /// Pause before a broken connection is opened again while a unit is followed.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(2);
+/// How long a host is asked for before a unit began on it.
+const CONNECT_FOR: Duration = Duration::from_secs(15);
+/// How long a host whose connection broke while a unit ran is asked for again. A server's reboot takes minutes; the
+/// unit goes on without us, and the next run follows it.
+const RECONNECT_FOR: Duration = Duration::from_secs(300);
 
 /// A machine reached over SSH. Control and bulk traffic have a connection each; both are opened again when they broke.
 pub struct SshHost {
@@ -108,24 +113,30 @@ impl SshHost {
     async fn script(&self, text: &str, args: &[&str], shown: &str, stdin: &[u8]) -> Result<Output> {
         let mut words = vec!["sh", "-c", text, "sh"];
         words.extend(args);
-        let line = words.iter().map(|w| shell_quote(w)).collect::<Vec<_>>().join(" ");
+        let line = shell_line(&words);
         self.root_line(&self.control, &line, shown, stdin, crate::host::DEFAULT_TIMEOUT, &|_| {}).await
     }
 
     /// Follows a unit to its end over as many connections as it takes.
     async fn run_unit(&self, command: &Command, unit: &str) -> Result<Output> {
         let id = crate::exec::new_operation_id();
-        let line = transient::line(command, unit, &id);
+        let mut mode = transient::Mode::Start;
         let until = Instant::now() + command.timeout;
+        let mut back_by = until.min(Instant::now() + CONNECT_FOR);
         loop {
+            let line = transient::line(command, unit, &id, mode);
             let left = until.saturating_duration_since(Instant::now());
             let result =
                 self.root_line(&self.control, &line, &command.line(), command.stdin.as_slice(), left, &|_| {}).await;
-            let broken = match &result {
-                Ok(output) => output.exit == ExitState::Lost,
-                Err(error) => error.kind() == crate::error::Kind::Unreachable,
-            };
-            if !broken || Instant::now() + RECONNECT_PAUSE >= until {
+            match &result {
+                Ok(output) if output.exit == ExitState::Lost => {
+                    back_by = until.min(Instant::now() + RECONNECT_FOR);
+                    mode = transient::Mode::Follow;
+                }
+                Err(error) if error.kind() == crate::error::Kind::Unreachable => {}
+                _ => return result,
+            }
+            if Instant::now() + RECONNECT_PAUSE >= back_by {
                 return result;
             }
             tokio::time::sleep(RECONNECT_PAUSE).await;
@@ -175,7 +186,7 @@ impl Host for SshHost {
             return self.run_unit(command, unit).await;
         }
         let words: Vec<String> = transient::env_words(command).into_iter().chain(command.argv.clone()).collect();
-        let line = words.iter().map(|w| shell_quote(w)).collect::<Vec<_>>().join(" ");
+        let line = shell_line(&words);
         let stdin = command.stdin.as_slice();
         self.root_line(&self.control, &line, &command.line(), stdin, command.timeout, &|_| {}).await
     }
@@ -204,7 +215,7 @@ impl Host for SshHost {
         let reading = || format!("failed to read {}", local.display());
         let file = tokio::fs::File::open(local).await.context(reading)?;
         let words = ["sh", "-c", PUT_BLOB, "sh", NODE_BLOB_DIR, digest.hex(), &size.to_string()];
-        let line = words.iter().map(|w| shell_quote(w)).collect::<Vec<_>>().join(" ");
+        let line = shell_line(&words);
         let shown = format!("put blob {}", digest.short());
         let timeout = Duration::from_secs(60 + size / SLOWEST_BYTES_PER_S);
         let output = self.root_line(&self.bulk, &line, &shown, file, timeout, sent).await?;

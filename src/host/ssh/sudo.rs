@@ -6,9 +6,8 @@ use std::path::Path;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
 
-use super::auth::expand_home;
 use crate::error::{Error, Result};
-use crate::inventory::{Sudo, SudoMethod};
+use crate::inventory::{Sudo, SudoMethod, expand_home};
 
 /// Ends the password part of standard input: what follows is the command's.
 const STDIN_MARK: &str = "provision: stdin follows";

@@ -1,21 +1,24 @@
 //! Long commands as transient systemd units, so that a lost connection neither kills nor loses them.
 
 use crate::host::Command;
-use crate::host::shell_quote;
+use crate::host::shell_line;
 
 /// Starts or follows a unit, waits for its end and gives back its output and exit status.
 ///
-/// `$1` unit, `$2` an id of this call, the rest the command. Standard input is the command's, kept in a 0600 file on
+/// `$1` unit, `$2` an id of this call, `$3` `start` or `follow`, the rest the command. Standard input is the command's, kept in a 0600 file on
 /// tmpfs until it ends. A call with the id of the last start only follows: that is how a broken connection is taken up
 /// again. A unit that an earlier `provision` started and did not live to see the end of is followed too, or its result
-/// taken, never started twice: the same kubeadm run twice on one host leaves neither.
-const SCRIPT: &str = r#"u=$1 id=$2; shift 2
+/// taken, never started twice: the same kubeadm run twice on one host leaves neither. `follow` starts nothing: a host
+/// that was rebooted while the command ran knows nothing of it, nor has the files it was to read.
+const SCRIPT: &str = r#"u=$1 id=$2 mode=$3; shift 3
 d=/run/provision; umask 077; mkdir -p "$d" || exit 1
 f="$d/$u"
 alive() { case $(systemctl show -p ActiveState --value "$u.service" 2>/dev/null) in active | activating | deactivating) return 0 ;; *) return 1 ;; esac; }
 unseen() { [ -e "$f.exit" ] && [ ! -e "$f.seen" ]; }
 if [ "$(cat "$f.id" 2>/dev/null)" = "$id" ]; then cat >/dev/null
 elif alive || unseen; then cat >/dev/null; echo "$id" >"$f.id"
+elif [ "$mode" = follow ]; then
+    cat >/dev/null; echo "the connection was lost while $u.service ran, and the host knows nothing of it any more (was it rebooted?)" >&2; exit 125
 else
     rm -f "$f.out" "$f.err" "$f.exit" "$f.seen"
     cat >"$f.in" || exit 1
@@ -33,12 +36,25 @@ cat "$f.out" 2>/dev/null; cat "$f.err" >&2 2>/dev/null
 exit "$(cat "$f.exit")"
 "#;
 
+/// What a call may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Start the unit, or follow one that is there.
+    Start,
+    /// Only follow: it was started before the connection was lost.
+    Follow,
+}
+
 /// The remote command line for a command with a unit.
-pub(super) fn line(command: &Command, unit: &str, id: &str) -> String {
-    let mut words = vec!["sh".to_owned(), "-c".into(), SCRIPT.into(), "sh".into(), unit.to_owned(), id.to_owned()];
+pub(super) fn line(command: &Command, unit: &str, id: &str, mode: Mode) -> String {
+    let mode = match mode {
+        Mode::Start => "start",
+        Mode::Follow => "follow",
+    };
+    let mut words: Vec<String> = ["sh", "-c", SCRIPT, "sh", unit, id, mode].map(str::to_owned).into();
     words.extend(env_words(command));
     words.extend(command.argv.iter().cloned());
-    words.iter().map(|w| shell_quote(w)).collect::<Vec<_>>().join(" ")
+    shell_line(&words)
 }
 
 /// `env K=V ...` when the command sets variables.

@@ -2,7 +2,7 @@
 
 use super::judge::{at, under};
 use super::syntax::{is_dns_label, is_dns_name, is_image_tag, is_release};
-use crate::facts::CHECKS;
+use crate::inventory::CHECKS;
 use crate::inventory::model::{EtcdMode, Inventory};
 use crate::inventory::structure::{nearest, shown};
 use crate::inventory::tree::{Finding, Path};

@@ -3,9 +3,9 @@
 use std::path::Path as FilePath;
 
 use super::judge::{at, under};
-use crate::inventory::model::{Inventory, Jump};
 use crate::inventory::structure::shown;
 use crate::inventory::tree::{Finding, Path};
+use crate::inventory::{Inventory, Jump};
 
 /// A warning for each private key file that `there` denies. Not an error: an inventory may be checked on a machine that
 /// the hosts are never reached from.

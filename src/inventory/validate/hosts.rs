@@ -6,9 +6,9 @@ use base64::Engine as _;
 
 use super::judge::{at, under};
 use super::syntax::{is_dns_label, is_env_name, is_label_key, is_label_value, is_taint};
-use crate::inventory::model::{Host, Inventory, Jump, Sudo, SudoMethod};
 use crate::inventory::structure::shown;
 use crate::inventory::tree::{Finding, Path};
+use crate::inventory::{Host, Inventory, Jump, Sudo, SudoMethod};
 
 /// Labels that say what a node is; they follow from its role.
 const ROLE_LABELS: [&str; 2] = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
