@@ -7,7 +7,7 @@
 mod server;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use provision::bundle::Digest;
 use serde_json::json;
@@ -134,16 +134,20 @@ impl Site {
     }
 
     /// `provision bundle ...` in the site's directory with a cache of its own.
-    fn bundle(&self, cache: &str, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_provision"))
+    fn command(&self, cache: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_provision"));
+        command
             .arg("bundle")
             .args(args)
             .current_dir(self.dir.path())
             .env("PROVISION_CACHE", self.path(cache))
             .env("TEST_PASSWORD", "s3cret words")
-            .env_remove("PROVISION_INVENTORY")
-            .output()
-            .unwrap()
+            .env_remove("PROVISION_INVENTORY");
+        command
+    }
+
+    fn bundle(&self, cache: &str, args: &[&str]) -> Output {
+        self.command(cache, args).output().unwrap()
     }
 
     fn ok(&self, cache: &str, args: &[&str]) {
@@ -157,6 +161,25 @@ impl Site {
         assert_eq!(out.status.code(), Some(code), "{args:?}: {}", text(&out));
         text(&out)
     }
+}
+
+/// Runs `provision bundle ARGS` and watches its memory: the peak in MiB.
+fn peak_mib(site: &Site, args: &[&str]) -> u64 {
+    let mut child = site.command("cache", args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    let ended = loop {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or_default();
+        peak = line.trim().trim_end_matches(" kB").parse().unwrap_or(peak);
+        if let Some(ended) = child.try_wait().unwrap() {
+            break ended;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    assert!(ended.success(), "{args:?}");
+    assert!(peak > 0, "never seen running");
+    peak / 1024
 }
 
 fn text(out: &Output) -> String {
@@ -260,6 +283,20 @@ fn registries_are_logged_in_to() {
         let said = site.fails(1, "c", &["lock"]);
         assert!(said.contains("401") && !said.contains("s3cret"), "{said}");
     }
+}
+
+/// A kubelet of 1 GiB takes no more memory than one of 8 MB: less than 100 MB, whatever the size.
+#[test]
+fn memory_does_not_grow_with_the_bundle() {
+    let site = Site::new();
+    let big = vec![3_u8; 1 << 30];
+    site.upstream.put(&format!("{KUBELET}.sha256"), "text/plain", Digest::of(&big).hex());
+    site.upstream.put(KUBELET, "application/octet-stream", big);
+    site.ok("cache", &["lock", "-i", "inventory.toml"]);
+    let build = peak_mib(&site, &["build", "-o", "bundle"]);
+    let verify = peak_mib(&site, &["verify", "bundle", "-i", "inventory.toml"]);
+    println!("peak memory with a bundle of 1 GiB: build {build} MiB, verify {verify} MiB");
+    assert!(build < 95 && verify < 95, "build {build} MiB, verify {verify} MiB");
 }
 
 #[test]

@@ -132,9 +132,13 @@ fn whole(lab: &Lab) {
     assert!(out.status.success() && stdout(&out).ends_with("no changes\n"), "{}{}", stdout(&out), stderr(&out));
     assert_eq!(lab.plan().0, 0);
     for node in lab.nodes() {
-        let (_, left) =
-            lab.exec(&node, "ls -A /run/provision | grep -v -e '\\.id$' -e '\\.exit$' -e '\\.seen$' -e '^home$'");
-        assert_eq!(left.trim(), "", "{node} keeps credentials of its join");
+        let (_, left) = lab.exec(&node, "ls /run/provision/*.in /run/provision/*.yaml 2>/dev/null");
+        assert_eq!(left.trim(), "", "{node} keeps the input of its join");
+        // Neither a token nor a certificate key.
+        lab.must(
+            &node,
+            "! cat /run/provision/* 2>/dev/null | grep -E '(^|[^a-z0-9])[a-z0-9]{6}[.][a-z0-9]{16}($|[^a-z0-9])|(^|[^:0-9a-f])[0-9a-f]{64}'",
+        );
     }
 }
 

@@ -61,6 +61,7 @@ fn recorded() -> Vec<Event> {
             0.0,
         ),
         Event::PhaseEnded { phase: PhaseId::Images, seconds: 0.5 },
+        Event::Stopping { running: 1 },
         Event::Ended { ok: false, error: Some("worker-1: failed to import".into()), seconds: 13.0 },
         Event::Unknown,
     ]

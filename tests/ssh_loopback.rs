@@ -219,6 +219,30 @@ async fn files_arrive_whole_or_not_at_all() {
     assert!(!stored.exists() && !stored.with_extension("partial").exists());
 }
 
+/// This process and all tests in it stay below 100 MB while a blob of 1 GiB is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_does_not_grow_with_a_blob() {
+    let sshd = Sshd::start();
+    let host = connect(&node(&sshd)).await.unwrap();
+    let local = sshd.file("big");
+    let size = 1 << 30;
+    std::fs::File::create(&local).unwrap().set_len(size).unwrap();
+    let digest = provision::bundle::hash_file(&local).await.unwrap();
+    // Starts the peak anew.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let sent = host.put_blob(&local, &digest, size, &|_| {}).await;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB");
+    let peak = peak.parse::<u64>().unwrap() / 1024;
+    let stored = PathBuf::from(provision::host::NODE_BLOB_DIR).join(digest.hex());
+    let arrived = std::fs::metadata(&stored).map(|m| m.len());
+    let _ = std::fs::remove_file(&stored);
+    sent.unwrap();
+    assert_eq!(arrived.unwrap(), size);
+    println!("peak memory of sending 1 GiB: {peak} MiB");
+    assert!(peak < 95, "{peak} MiB");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_connection_is_never_success_and_is_opened_again() {
     let sshd = Sshd::start();

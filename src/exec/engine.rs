@@ -106,6 +106,7 @@ impl Engine {
                 () = self.cancel.at_once() => { at_once = true; break; }
                 () = self.cancel.requested(), if !stopping => {
                     stopping = true;
+                    self.sink.event(&Event::Stopping { running: self.running.len() });
                     let skips = self.schedule.stop("interrupted before it started");
                     self.skipped(skips);
                 }

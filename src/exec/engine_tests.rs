@@ -98,6 +98,9 @@ impl Record {
         }
         outcomes
     }
+    fn stopping(&self) -> bool {
+        self.0.lock().unwrap().iter().any(|e| matches!(e, Event::Stopping { running: 1.. }))
+    }
     /// The phases that were started, and those that were ended.
     fn phases(&self) -> (BTreeSet<PhaseId>, BTreeSet<PhaseId>) {
         let (mut started, mut ended) = (BTreeSet::new(), BTreeSet::new());
@@ -245,6 +248,7 @@ async fn one_stop_lets_running_steps_end_and_two_end_at_once() {
         assert_eq!(outcomes.len(), 5);
         if times == 1 {
             assert_eq!(outcomes["runtime/a/x"], applied_ends);
+            assert!(record.stopping());
         } else {
             assert!(matches!(&outcomes["runtime/a/x"], Outcome::Failed { error } if error.contains("may or may not")));
         }

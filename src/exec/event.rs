@@ -85,6 +85,11 @@ pub enum Event {
         /// How it ended.
         ended: String,
     },
+    /// Someone asked for a stop: the running steps end, and no other begins.
+    Stopping {
+        /// How many steps still run.
+        running: usize,
+    },
     /// The operation ended.
     Ended {
         /// Whether all is done.

@@ -101,6 +101,11 @@ impl State {
                     bar.finish_and_clear();
                 }
             }
+            Event::Stopping { .. } => {
+                if let Some(overall) = &self.overall {
+                    overall.set_message("stopping");
+                }
+            }
             Event::PhaseEnded { .. }
             | Event::Note { .. }
             | Event::Retry { .. }

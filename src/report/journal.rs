@@ -41,6 +41,7 @@ fn describe(event: &Event) -> String {
             Outcome::Failed { error } => format!("{step}: failed after {seconds:.1}s: {error:?}"),
         },
         Event::Command { host, line, ended } => format!("{host}: ran {line:?}: {ended}"),
+        Event::Stopping { running } => format!("asked to stop with {running} steps running"),
         Event::Ended { ok: true, seconds, .. } => format!("ended well after {seconds:.1}s"),
         Event::Ended { ok: false, error, seconds } => {
             format!("ended after {seconds:.1}s with {:?}", error.as_deref().unwrap_or("an error"))

@@ -62,6 +62,9 @@ impl Lines {
                 vec![self.aside(step, &format!("attempt {attempt} after: {error}"))]
             }
             Event::StepEnded { step, host, outcome, seconds } => self.step_ended(step, host, outcome, *seconds),
+            Event::Stopping { running } => vec![format!(
+                "stopping: what runs goes on to its end ({running}), nothing else begins; a second Ctrl-C ends at once"
+            )],
             Event::Ended { ok, seconds, .. } => self.table(*ok, *seconds),
             Event::Note { .. } | Event::Progress { .. } | Event::Command { .. } | Event::Unknown => Vec::new(),
         }

@@ -149,24 +149,22 @@ async fn run_kubeadm(
     skip: &[String],
     ignore: &[String],
 ) -> Result<()> {
-    // /run is memory: the credentials of a join never reach a disk.
-    let path = format!("/run/provision/kubeadm-{verb}.yaml");
-    if let Some(config) = config {
-        ctx.host(host)?.write_file(&FileSpec { path: path.clone(), content: config.into(), mode: 0o600 }).await?;
+    // A unit's input lies in memory and goes when the unit ends, whoever is there to see it: so do a join's credentials.
+    let mut argv: Vec<String> = ["kubeadm", verb, "--config", "/dev/stdin"].map(str::to_owned).into();
+    if verb == "init" {
+        argv.push("--skip-token-print".into());
     }
-    let mut argv = vec!["kubeadm".to_owned(), verb.to_owned(), "--config".into(), path.clone()];
     if !skip.is_empty() {
         argv.push(format!("--skip-phases={}", skip.join(",")));
     }
     if !ignore.is_empty() {
         argv.push(format!("--ignore-preflight-errors={}", ignore.join(",")));
     }
-    let command = Command::new(argv).timeout(KUBEADM_TIMEOUT).unit(format!("provision-kubeadm-{verb}"));
-    let result = ctx.run(host, &command).await;
-    let output = result?;
-    // kubeadm prints join commands with tokens in them: what it wrote goes as soon as it was read.
-    let printed = ["out", "err"].map(|end| format!("/run/provision/provision-kubeadm-{verb}.{end}"));
-    let _ = ctx.run(host, &Command::new(["rm", "-f", "--", &path, &printed[0], &printed[1]])).await;
+    let command = Command::new(argv)
+        .stdin(config.unwrap_or_default())
+        .timeout(KUBEADM_TIMEOUT)
+        .unit(format!("provision-kubeadm-{verb}"));
+    let output = ctx.run(host, &command).await?;
     if output.ok() {
         return Ok(());
     }

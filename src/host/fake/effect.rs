@@ -38,7 +38,7 @@ impl World {
             }
             ["kubeadm", args @ ..] => {
                 self.log.push(format!("{name}: kubeadm {}", args.join(" ")));
-                self.kubeadm(name, args, now, half)
+                self.kubeadm(name, args, &command.stdin, now, half)
             }
             ["kubectl", "--kubeconfig", _, args @ ..] => {
                 self.log.push(format!("{name}: kubectl {}", args.join(" ")));

@@ -7,7 +7,7 @@ use crate::host::Output;
 const CA: &[u8] = include_bytes!("ca.pem");
 
 impl World {
-    pub(super) fn kubeadm(&mut self, name: &str, args: &[&str], now: u64, half: bool) -> Output {
+    pub(super) fn kubeadm(&mut self, name: &str, args: &[&str], stdin: &[u8], now: u64, half: bool) -> Output {
         let missing: Vec<&String> = self
             .needed_images
             .iter()
@@ -22,6 +22,7 @@ impl World {
         if !self.machines.get(name).is_some_and(|m| m.has("/usr/local/bin/kubeadm")) {
             return broken(127, "kubeadm: not found");
         }
+        let config = String::from_utf8_lossy(stdin).into_owned();
         match args {
             ["token", "create", ..] => match self.through_admin(name) {
                 Ok(()) => {
@@ -39,27 +40,25 @@ impl World {
                 Ok(()) => done(format!("key:\n{}\n", "ab".repeat(32))),
                 Err(e) => broken(1, e),
             },
-            ["init", "--config", path, ..] => {
+            ["init", "--config", "/dev/stdin", ..] => {
                 if !self.etcd.is_empty() && self.cluster_up() {
                     self.violations.push(format!("a second init on {name}"));
                 }
-                self.enter(name, path, true, now, half)
+                self.enter(name, &config, true, now, half)
             }
-            ["join", "--config", path, ..] => {
-                let config = self.machines.get(name).map(|m| m.text(path)).unwrap_or_default();
+            ["join", "--config", "/dev/stdin", ..] => {
                 if !self.cluster_up() || !self.tokens.iter().any(|t| config.contains(t.as_str())) {
                     return broken(1, "couldn't validate the identity of the API Server");
                 }
-                self.enter(name, path, config.contains("controlPlane:"), now, half)
+                self.enter(name, &config, config.contains("controlPlane:"), now, half)
             }
             _ => broken(127, format!("the fake knows no kubeadm {}", args.join(" "))),
         }
     }
 
-    fn enter(&mut self, name: &str, path: &str, control_plane: bool, now: u64, half: bool) -> Output {
+    fn enter(&mut self, name: &str, config: &str, control_plane: bool, now: u64, half: bool) -> Output {
         let serial = self.next_serial();
         let Some(m) = self.machines.get_mut(name) else { return broken(255, "no machine") };
-        let config = m.text(path);
         if config.is_empty() {
             return broken(1, "no configuration");
         }

@@ -28,7 +28,7 @@ else
         "$@" <"$f.in" >"$f.out" 2>"$f.err"; echo $? >"$f.exit.partial"; rm -f "$f.in"; mv "$f.exit.partial" "$f.exit"' sh "$f" "$@" || { rm -f "$f.in" "$f.id"; exit 1; }
 fi
 while [ ! -e "$f.exit" ]; do
-    if ! alive; then sleep 1; [ -e "$f.exit" ] && break; rm -f "$f.id"; echo "the unit $u.service ended without an exit status (was the host rebooted?)" >&2; cat "$f.err" >&2 2>/dev/null; exit 125; fi
+    if ! alive; then sleep 1; [ -e "$f.exit" ] && break; rm -f "$f.id" "$f.in"; echo "the unit $u.service ended without an exit status (was the host rebooted?)" >&2; cat "$f.err" >&2 2>/dev/null; exit 125; fi
     sleep 0.2
 done
 : >"$f.seen"
