@@ -30,6 +30,27 @@ fn a_cluster_lives() {
     journal(&lab);
 }
 
+/// The plainest cluster: the API endpoint is the first control plane itself.
+#[test]
+#[ignore = "needs root and podman; run by tests/run"]
+fn a_first_node_endpoint() {
+    let lab = Lab::prepare("plain", 1, 1);
+    let plain = lab.edited("plain.toml", |t| {
+        t.replace("mode = \"haproxy\"\nimage = \"docker.io/library/haproxy:2.6\"", "mode = \"first-node\"")
+    });
+    let both = ["-i", &plain, "-b", &lab.bundle()];
+    let out = lab.provision(&[&["apply", "-y"][..], &both].concat());
+    assert!(out.status.success(), "{}", stderr(&out));
+    let out = lab.provision(&[&["plan", "--detailed-exitcode"][..], &both].concat());
+    assert_eq!(out.status.code(), Some(0), "{}{}", stdout(&out), stderr(&out));
+    let path = lab.file("admin.conf");
+    assert!(lab.provision(&["kubeconfig", "-i", &plain, "-o", &path]).status.success());
+    let server = format!("https://{}:6443", lab.address("cp1"));
+    assert!(std::fs::read_to_string(&path).unwrap().contains(&server));
+    let ready = lab.kubectl(&path, &["get", "nodes", "--no-headers"]);
+    assert_eq!(ready.lines().filter(|l| l.contains(" Ready ")).count(), 2, "{ready}");
+}
+
 /// A node reaches the other nodes and nothing else: no route out, and not what listens on this machine's loopback.
 fn air_gap(lab: &Lab) {
     println!("-- air gap");

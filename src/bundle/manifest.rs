@@ -105,6 +105,12 @@ pub enum ArtifactKind {
     Archive,
     /// A container image.
     Image,
+    /// A Helm chart.
+    Chart,
+    /// A file of Kubernetes objects.
+    Manifest,
+    /// An operating system's package (deb, rpm) or its repository's metadata.
+    Package,
     /// Any other file.
     File,
 }

@@ -1,6 +1,7 @@
 //! The bundle: lock, fetch, OCI layout, manifest, verification.
 
 mod archive;
+mod blob;
 mod build;
 mod checksum;
 mod fetch;
@@ -14,6 +15,7 @@ mod registry;
 mod verify;
 mod wanted;
 
+pub use blob::{Blob, Piece};
 pub use build::build;
 pub use checksum::find_checksum;
 pub use fetch::cache_dir;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use futures::StreamExt as _;
 
+use super::blob::{Blob, Piece};
 use super::hash::hash_file;
 use super::manifest::{ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest};
 use super::wanted::wanted;
@@ -57,6 +58,19 @@ impl Bundle {
     #[must_use]
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.dir.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// The bytes of a blob that `bundle.json` names; an error when it does not.
+    pub fn blob(&self, digest: &Digest) -> Result<Blob> {
+        let named = self.manifest.artifacts.iter().flat_map(|a| &a.blobs).find(|b| b.digest == *digest);
+        let size = match named {
+            Some(blob) => blob.size,
+            // The OCI manifest that carries a file, and that manifest's empty config, are named by no artifact.
+            None => std::fs::metadata(self.blob_path(digest))
+                .map_err(|e| Error::invalid(format!("the bundle has no blob {digest}")).source(e))?
+                .len(),
+        };
+        Ok(Blob { pieces: vec![Piece { path: self.blob_path(digest), offset: 0, len: size }] })
     }
 
     /// Hashes every blob again, on all processors, and checks the layout's own index. Names everything that is wrong.
