@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use futures::StreamExt as _;
 
 use super::blob::{Blob, Piece};
+use super::documents::document_problems;
 use super::hash::hash_file;
-use super::manifest::{ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest};
+use super::layout::index_digests;
+use super::limit::read_text;
+use super::manifest::{ArtifactKind, BlobRef, BundleManifest, Digest};
 use super::wanted::wanted;
 use crate::error::{Error, Result};
 use crate::exec::{Event, Sink};
@@ -24,21 +27,12 @@ impl Bundle {
     /// Reads `bundle.json`. Cheap: no blob is looked at.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("bundle.json");
-        let text = std::fs::read_to_string(&path).map_err(|e| {
+        let text = read_text(&path).map_err(|e| {
             Error::invalid(format!("failed to open the bundle {}", dir.display()))
                 .source(e)
                 .hint("`provision bundle build` makes one; a half-written one stands beside its place as *.partial")
         })?;
-        let manifest: BundleManifest = serde_json::from_str(&text)
-            .map_err(|e| Error::invalid(format!("{} is broken", path.display())).source(e))?;
-        if manifest.format_version > BUNDLE_FORMAT {
-            return Err(Error::invalid(format!("{} has format {}", path.display(), manifest.format_version))
-                .hint("it was made by a newer provision: use that one"));
-        }
-        if manifest.to_canonical_json() != text {
-            return Err(Error::invalid(format!("{} is not in its canonical form: it was edited", path.display()))
-                .hint("copy the bundle again from its medium"));
-        }
+        let manifest = BundleManifest::from_json(&text, &path.display().to_string())?;
         Ok(Self { dir: dir.to_owned(), manifest })
     }
 
@@ -46,6 +40,11 @@ impl Bundle {
     #[must_use]
     pub fn manifest(&self) -> &BundleManifest {
         &self.manifest
+    }
+
+    /// Where a file beside `bundle.json` lies.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
     }
 
     /// The digest of `bundle.json`.
@@ -73,7 +72,8 @@ impl Bundle {
         Ok(Blob { pieces: vec![Piece { path: self.blob_path(digest), offset: 0, len: size }] })
     }
 
-    /// Hashes every blob again, on all processors, and checks the layout's own index. Names everything that is wrong.
+    /// Hashes every blob again, on all processors, and checks the layout's own index, the bills of materials and the
+    /// provenance. Names everything that is wrong.
     pub async fn verify(&self, sink: &dyn Sink) -> Result<()> {
         let mut blobs: BTreeMap<&Digest, &BlobRef> = BTreeMap::new();
         for blob in self.manifest.artifacts.iter().flat_map(|a| &a.blobs) {
@@ -106,6 +106,8 @@ impl Bundle {
             sink.event(&Event::Progress { step: step.clone(), done, total });
         }
         problems.extend(self.index_problems().await);
+        let whole = problems.is_empty();
+        problems.extend(document_problems(self, whole).await);
         problems.sort();
         let outcome = if problems.is_empty() {
             crate::exec::Outcome::Unchanged
@@ -123,18 +125,11 @@ impl Bundle {
     async fn index_problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let path = self.dir.join("index.json");
-        let index: Option<serde_json::Value> =
-            std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let Some(index) = index else {
+        let Some(listed) = read_text(&path).ok().and_then(|text| index_digests(&text).ok()) else {
             return vec![format!("{} is missing or broken", path.display())];
         };
-        let listed: Vec<&str> = index
-            .get("manifests")
-            .and_then(|m| m.as_array())
-            .map(|m| m.iter().filter_map(|e| e.get("digest")?.as_str()).collect())
-            .unwrap_or_default();
         for artifact in &self.manifest.artifacts {
-            if !listed.contains(&artifact.manifest.to_string().as_str()) {
+            if !listed.contains(&artifact.manifest) {
                 problems.push(format!("index.json does not list {}", artifact.name));
             }
             match hash_file(&self.blob_path(&artifact.manifest)).await {

@@ -3,6 +3,7 @@
 mod apply;
 pub mod args;
 mod bundle;
+mod bundle_inspect;
 mod init;
 mod journal;
 mod kubeconfig;
