@@ -213,7 +213,7 @@ fn inspect_answers_in_text_json_and_one_page() {
     let site = built();
     let shown = text(&site.bundle("c", &["inspect", "bundle"]));
     println!("{shown}");
-    for want in ["KIND", "GPL-2.0-only", "NOASSERTION", "checksum published upstream", "digest of the registry"] {
+    for want in ["KIND", "GPL-2.0-only", "NOASSERTION", "upstream checksum", "registry digest"] {
         assert!(shown.contains(want), "{want}: {shown}");
     }
     assert!(shown.contains("16 artifacts of "), "{shown}");
@@ -229,6 +229,7 @@ fn inspect_answers_in_text_json_and_one_page() {
         "kind",
         "licence",
         "licence_basis",
+        "licence_said",
         "members",
         "name",
         "size",
@@ -288,4 +289,13 @@ fn a_bomb_in_an_archive_is_refused_and_takes_no_memory() {
     assert_eq!(out.status.code(), Some(3), "{}", text(&out));
     assert!(text(&out).contains("describes a member with more than is allowed"), "{}", text(&out));
     assert!(!site.path("bundle").exists());
+}
+
+#[test]
+fn an_endless_checksum_file_is_refused() {
+    let site = Site::new();
+    let path = "/k8s/v1.36.2/bin/linux/amd64/kubelet.sha256";
+    site.upstream.put(path, "text/plain", vec![b'#'; 5 << 20]);
+    let said = site.fails(3, "c", &["lock"]);
+    assert!(said.contains("kubelet.sha256 is larger than 4 MiB"), "{said}");
 }

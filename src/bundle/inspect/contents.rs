@@ -76,6 +76,8 @@ pub struct Entry {
     pub licence: String,
     /// Where the licence is known from.
     pub licence_basis: LicenceBasis,
+    /// What an image says of its licence when that is no SPDX expression.
+    pub licence_said: Option<String>,
     /// How it was verified upstream, as in `bundle.json`.
     pub verified: Verified,
     /// The same in words.
@@ -99,6 +101,7 @@ pub fn contents(manifest: &BundleManifest, labels: &Labels) -> Contents {
             source: a.source.clone(),
             licence: licence.or_no_assertion().to_owned(),
             licence_basis: licence.basis,
+            licence_said: licence.said,
             verified_how: how(&a.verified),
             verified: a.verified.clone(),
             members: a.members.len(),
@@ -119,9 +122,9 @@ pub fn contents(manifest: &BundleManifest, labels: &Labels) -> Contents {
 /// How an artifact was verified, in words.
 fn how(verified: &Verified) -> String {
     match verified {
-        Verified::ChecksumFile { .. } => "checksum published upstream".into(),
-        Verified::RegistryDigest => "digest of the registry".into(),
-        Verified::LockOnly => "by the lock alone".into(),
+        Verified::ChecksumFile { .. } => "upstream checksum".into(),
+        Verified::RegistryDigest => "registry digest".into(),
+        Verified::LockOnly => "lock alone".into(),
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use tera::{Context, Tera};
 
 use super::contents::{Contents, Group, Totals, human, kind_name};
-use crate::bundle::licences::LicenceBasis;
+use crate::bundle::licences::NO_ASSERTION;
 use crate::bundle::manifest::Verified;
 use crate::error::{Context as _, Error, Result};
 
@@ -29,7 +29,7 @@ pub fn html(c: &Contents) -> Result<String> {
             json!({
                 "kind": kind_name(a.kind), "name": a.name, "version": a.version, "arch": a.arch.as_str(),
                 "size": a.size, "human": human(a.size), "bar": percent(a.size, largest),
-                "licence": a.licence, "licence_known": a.licence_basis != LicenceBasis::Unknown,
+                "licence": a.licence, "licence_known": a.licence != NO_ASSERTION, "licence_said": a.licence_said,
                 "verified": a.verified_how, "weak": a.verified == Verified::LockOnly,
                 "source": a.source, "link": link, "digest": a.digest.to_string(), "short": a.digest.short(),
                 "members": a.members,
@@ -37,7 +37,7 @@ pub fn html(c: &Contents) -> Result<String> {
         })
         .collect();
     let weak = c.artifacts.iter().filter(|a| a.verified == Verified::LockOnly).count();
-    let unknown = c.artifacts.iter().filter(|a| a.licence_basis == LicenceBasis::Unknown).count();
+    let unknown = c.artifacts.iter().filter(|a| a.licence == NO_ASSERTION).count();
     let context = json!({
         "kubernetes": c.kubernetes, "bundle": c.bundle.to_string(), "lock": c.lock.to_string(),
         "totals": sums(&c.totals, 0), "weak": weak, "unknown": unknown,
