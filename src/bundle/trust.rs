@@ -230,3 +230,7 @@ pub fn date(text: &str) -> Result<NaiveDate> {
         Error::new(crate::error::Kind::Usage, "this is not a date").hint("write it like 2027-01-31: year, month, day")
     })
 }
+
+#[cfg(test)]
+#[path = "trust_tests.rs"]
+mod tests;
