@@ -42,7 +42,7 @@ impl fmt::Debug for SigningKey {
 impl SigningKey {
     /// Whether the secret key in this file, made by [`keygen`] or minisign, is locked with a password.
     pub fn needs_password(path: &Path) -> Result<bool> {
-        Ok(read_box(path)?.1)
+        Ok(locked(&read(path)?.1))
     }
 
     /// Opens a secret key. The password counts only when the key has one. A key of minisign's own takes 1 GiB of memory
@@ -51,11 +51,12 @@ impl SigningKey {
     /// # Errors
     /// `Invalid` when the file is no secret key of minisign, `Failed` when the password is wrong.
     pub fn open(path: &Path, password: &SecretString) -> Result<Self> {
-        let (key, locked) = read_box(path)?;
-        let secret = if locked {
+        let (key, bytes) = read(path)?;
+        let secret = if locked(&bytes) {
             key.into_secret_key(Some(password.expose_secret().to_owned()))
         } else {
-            key.into_unencrypted_secret_key()
+            // Not by `into_unencrypted_secret_key`: minisign writes no checksum into such a key, and that asks for one.
+            SecretKey::from_bytes(&bytes)
         };
         let secret = secret.map_err(|e| {
             Error::failed(format!("failed to open the secret key {}", path.display()))
@@ -160,8 +161,8 @@ pub(super) fn stored(dir: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(all)
 }
 
-/// The key as the crate takes it, and whether it has a password.
-fn read_box(path: &Path) -> Result<(SecretKeyBox, bool)> {
+/// The key as the crate takes it, and its bytes.
+fn read(path: &Path) -> Result<(SecretKeyBox, Vec<u8>)> {
     let text = std::fs::read_to_string(path)
         .map_err(|e| no_key(path).source(e).hint("`provision bundle keygen` makes one, and so does `minisign -G`"))?;
     let encoded = text.lines().nth(1).unwrap_or_default();
@@ -169,8 +170,11 @@ fn read_box(path: &Path) -> Result<(SecretKeyBox, bool)> {
     if bytes.len() != 158 || !bytes.starts_with(b"Ed") {
         return Err(no_key(path).hint("it is the file NAME.key that `provision bundle keygen` or `minisign -G` made"));
     }
-    let locked = bytes.get(2..4) != Some(NO_PASSWORD.as_slice());
-    Ok((SecretKeyBox::from(text), locked))
+    Ok((SecretKeyBox::from(text), bytes))
+}
+
+fn locked(bytes: &[u8]) -> bool {
+    bytes.get(2..4) != Some(NO_PASSWORD.as_slice())
 }
 
 fn no_key(path: &Path) -> Error {
