@@ -13,6 +13,7 @@ pub(super) fn inventory(
     version: &str,
     nodes: &[MadeNode],
     key_file: &str,
+    signer: &str,
     local: Option<(&Parts, &Upstream)>,
 ) -> String {
     let mut out = String::new();
@@ -62,10 +63,9 @@ pub(super) fn inventory(
         "imageGCHighThresholdPercent = 100\n\
          evictionHard = { \"memory.available\" = \"50Mi\", \"nodefs.available\" = \"1%\", \"imagefs.available\" = \"1%\" }\n\n\
          [kube_proxy.config]\nconntrack = { maxPerCore = 0, min = 0 }\n\n\
-         [preflight]\nfree_disk_mib = 2048\n\n\
-         # Made and used on one machine: nobody signs for anybody else.\n\
-         [trust]\nallow_unsigned_bundle = \"I accept unsigned bundles\"\n",
+         [preflight]\nfree_disk_mib = 2048\n",
     );
+    let _ = write!(out, "\n[[trust.signers]]\nname = \"lab\"\nkey = \"{signer}\"\n");
     if let Some((_, upstream)) = local {
         let base = &upstream.http;
         let _ = write!(
