@@ -15,7 +15,6 @@ use super::lock::{is_archive, told};
 use super::lockfile::{Lock, LockedFile, LockedImage};
 use super::manifest::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Verified};
 use super::registry::{ImageName, Registries};
-use super::verify::Bundle;
 use crate::error::{Context as _, Error, Result};
 use crate::exec::{Event, Outcome, Sink};
 use crate::inventory::Arch;
@@ -74,7 +73,7 @@ pub async fn build(
     ] {
         tokio::fs::write(partial.join(name), text).await.context(|| format!("failed to write {name}"))?;
     }
-    write_documents(&Bundle::open(&partial)?, maker).await?;
+    write_documents(&partial, maker).await?;
     put_in_place(&partial, out).await?;
     Ok(manifest)
 }

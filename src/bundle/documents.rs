@@ -1,13 +1,12 @@
 //! The documents that come with a bundle: bills of materials and provenance, written at build, checked by verify.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
-use super::hash::hash_file;
 use super::licences::Labels;
-use super::limit::read_text;
 use super::manifest::{ArtifactKind, Digest};
 use super::provenance::{Provenance, provenance, provenance_problems};
 use super::sbom::{cyclonedx, same_facts, spdx};
@@ -44,10 +43,10 @@ pub async fn image_labels(bundle: &Bundle) -> Labels {
     for image in bundle.manifest().artifacts.iter().filter(|a| a.kind == ArtifactKind::Image) {
         let Some(manifest) = json_blob(bundle, &image.digest).await else { continue };
         let config = manifest.pointer("/config/digest").and_then(Value::as_str).and_then(|d| d.parse().ok());
-        let said = match text(manifest.get("annotations")) {
+        let said = match label(manifest.get("annotations")) {
             Some(said) => Some(said),
             None => match config {
-                Some(config) => json_blob(bundle, &config).await.and_then(|c| text(c.pointer("/config/Labels"))),
+                Some(config) => json_blob(bundle, &config).await.and_then(|c| label(c.pointer("/config/Labels"))),
                 None => None,
             },
         };
@@ -56,7 +55,7 @@ pub async fn image_labels(bundle: &Bundle) -> Labels {
     labels
 }
 
-fn text(labels: Option<&Value>) -> Option<String> {
+fn label(labels: Option<&Value>) -> Option<String> {
     let said = labels?.get(LICENCES)?.as_str()?.trim();
     (!said.is_empty() && said.len() <= MAX_LABEL).then(|| said.to_owned())
 }
@@ -68,52 +67,52 @@ async fn json_blob(bundle: &Bundle, digest: &Digest) -> Option<Value> {
     (Digest::of(&bytes) == *digest).then(|| serde_json::from_slice(&bytes).ok())?
 }
 
-/// Writes the bills of materials and the provenance beside the bundle's `bundle.json`; `index.json` is there already.
-pub async fn write_documents(bundle: &Bundle, maker: &Maker<'_>) -> Result<()> {
-    let labels = image_labels(bundle).await;
-    write(bundle, CYCLONEDX, &cyclonedx(bundle.manifest(), &labels)).await?;
-    write(bundle, SPDX, &spdx(bundle.manifest(), &labels)).await?;
-    let mut subjects = BTreeMap::new();
-    for name in SUBJECTS {
-        subjects.insert(name, hash_file(&bundle.beside(name)).await?);
-    }
+/// Writes the bills of materials and the provenance into the bundle's directory; all else is there already.
+pub async fn write_documents(dir: &Path, maker: &Maker<'_>) -> Result<()> {
+    let bundle = Bundle::open(dir)?;
+    let labels = image_labels(&bundle).await;
+    write(dir, CYCLONEDX, &cyclonedx(bundle.manifest(), &labels)).await?;
+    write(dir, SPDX, &spdx(bundle.manifest(), &labels)).await?;
     let statement = provenance(&Provenance {
         manifest: bundle.manifest(),
-        subjects: &subjects,
+        // Opened anew: the bills are among its files only now.
+        subjects: &subjects(&Bundle::open(dir)?),
         builder: maker.builder,
         sources: maker.sources,
     });
-    write(bundle, PROVENANCE, &statement).await
+    write(dir, PROVENANCE, &statement).await
 }
 
-async fn write(bundle: &Bundle, name: &str, text: &str) -> Result<()> {
-    tokio::fs::write(bundle.beside(name), text).await.context(|| format!("failed to write {name}"))
+async fn write(dir: &Path, name: &str, text: &str) -> Result<()> {
+    tokio::fs::write(dir.join(name), text).await.context(|| format!("failed to write {name}"))
+}
+
+/// The digests of the files that the provenance vouches for, as they are; without those that cannot be read.
+fn subjects(bundle: &Bundle) -> BTreeMap<&'static str, Digest> {
+    let digest = |name| Some((name, Digest::of(&bundle.file(name).ok()??)));
+    SUBJECTS.into_iter().filter_map(digest).collect()
 }
 
 /// What is wrong with the documents. The bills are compared only when the blobs are `whole`: licences are read from them.
 pub(super) async fn document_problems(bundle: &Bundle, whole: bool) -> Vec<String> {
+    let text = |name| String::from_utf8(bundle.file(name).ok()??).ok();
+    let missing = |name| format!("{name} is missing or broken");
     let mut problems = Vec::new();
-    let mut subjects = BTreeMap::new();
-    for name in SUBJECTS {
-        // A missing one is named below, or with the index.
-        if let Ok(digest) = hash_file(&bundle.beside(name)).await {
-            subjects.insert(name, digest);
+    match text(PROVENANCE) {
+        Some(text) => {
+            let wrong = provenance_problems(&text, bundle.manifest(), &subjects(bundle));
+            problems.extend(wrong.into_iter().map(|p| format!("{PROVENANCE}: {p}")));
         }
-    }
-    match read_text(&bundle.beside(PROVENANCE)) {
-        Ok(text) => problems.extend(
-            provenance_problems(&text, bundle.manifest(), &subjects).into_iter().map(|p| format!("{PROVENANCE}: {p}")),
-        ),
-        Err(_) => problems.push(format!("{PROVENANCE} is missing or broken")),
+        None => problems.push(missing(PROVENANCE)),
     }
     let labels = if whole { image_labels(bundle).await } else { Labels::new() };
     for (name, make) in [(CYCLONEDX, cyclonedx as fn(&_, &_) -> String), (SPDX, spdx)] {
-        match read_text(&bundle.beside(name)) {
-            Ok(found) if whole && !same_facts(&found, &make(bundle.manifest(), &labels)) => {
+        match text(name) {
+            Some(found) if whole && !same_facts(&found, &make(bundle.manifest(), &labels)) => {
                 problems.push(format!("{name} does not say what bundle.json gives"));
             }
-            Ok(_) => {}
-            Err(_) => problems.push(format!("{name} is missing or broken")),
+            Some(_) => {}
+            None => problems.push(missing(name)),
         }
     }
     problems

@@ -20,6 +20,8 @@ mod registry;
 #[cfg(test)]
 mod sample;
 mod sbom;
+mod sign;
+mod trust;
 mod verify;
 mod versions;
 mod wanted;
@@ -40,5 +42,7 @@ pub use lockfile::{LOCK_FORMAT, Lock, LockedFile, LockedImage};
 pub use manifest::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Member, Verified};
 pub use provenance::{Provenance, provenance, provenance_problems};
 pub use sbom::{cyclonedx, spdx};
+pub use sign::{SIGNATURES, SigningKey, keygen};
+pub use trust::{Policy, Seen, Standing, Verdict, absent, count, date, judge, look};
 pub use verify::{Bundle, closure};
 pub use wanted::{FileWant, Wanted, wanted};

@@ -36,15 +36,21 @@ impl Bundle {
         Ok(Self { dir: dir.to_owned(), manifest })
     }
 
+    /// The files in `signatures/` by name, with their bytes; none when nobody has signed.
+    pub fn signatures(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        super::sign::stored(&self.dir)
+    }
+
     /// What is inside.
     #[must_use]
     pub fn manifest(&self) -> &BundleManifest {
         &self.manifest
     }
 
-    /// Where a file beside `bundle.json` lies.
-    pub(super) fn beside(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
+    /// A small file of the bundle as it stands, like `index.json`; none when there is none of this name. Blocking.
+    pub fn file(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.dir.join(name);
+        if path.exists() { read_text(&path).map(|text| Some(text.into_bytes())) } else { Ok(None) }
     }
 
     /// The digest of `bundle.json`.
