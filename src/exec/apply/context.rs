@@ -1,14 +1,13 @@
 //! What the mutations act with, and the engine's [`Runner`] over real hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::dispatch::apply;
-use crate::bundle::Digest;
+use crate::bundle::{Blob, Digest};
 use crate::error::{Error, Result};
 use crate::exec::{Event, Runner, Sink, StepNote};
 use crate::host::{Answer, Command, Host, Output, Probe};
@@ -16,12 +15,15 @@ use crate::inventory::Inventory;
 use crate::plan::{Action, Step};
 use crate::resource::{probes, satisfied};
 
+/// Finds a blob on the operator's machine.
+pub type BlobSource = Box<dyn Fn(&Digest) -> Result<Blob> + Send + Sync>;
+
 /// All that mutations act with.
 pub struct Context {
     /// The connected hosts by name.
     pub hosts: BTreeMap<String, Arc<dyn Host>>,
     /// Where a blob lies on the operator's machine.
-    pub blob_path: Box<dyn Fn(&Digest) -> PathBuf + Send + Sync>,
+    pub blob: BlobSource,
     /// The inventory.
     pub inventory: Arc<Inventory>,
     /// Takes the record of every remote command.
