@@ -1,10 +1,10 @@
 //! The blobs that a bundle's `bundle.json` and `index.json` lead to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::form::{Contents, blob_name};
+use super::form::{BLOBS, Contents, blob_name};
 use super::manifest::{BundleManifest, Digest};
 
 /// The largest OCI manifest or index that is read, in bytes: what registries take.
@@ -22,15 +22,17 @@ pub(super) struct Reached {
 /// small files are read.
 pub(super) fn reached(contents: &Contents, manifest: &BundleManifest) -> Reached {
     let mut this = Reached { blobs: BTreeMap::new(), problems: Vec::new() };
-    match read(contents, "index.json") {
-        Ok(index) => this.follow(contents, &index, manifest.artifacts.len()),
-        Err(problem) => this.problems.push(problem),
-    }
+    let listed = read(contents, "index.json").map(|index| descriptors(&index)).unwrap_or_else(|problem| {
+        this.problems.push(problem);
+        Vec::new()
+    });
+    let digests: BTreeSet<String> = listed.iter().map(|d| text(d, "digest").to_owned()).collect();
+    this.follow(contents, listed);
     for artifact in &manifest.artifacts {
-        if !this.blobs.contains_key(&artifact.manifest) {
+        if !digests.contains(&artifact.manifest.to_string()) {
             this.problems.push(format!("index.json does not list {}", artifact.name));
-            this.blobs.insert(artifact.manifest.clone(), None);
         }
+        this.add(&artifact.manifest, None);
         for blob in &artifact.blobs {
             this.add(&blob.digest, Some(blob.size));
         }
@@ -53,20 +55,17 @@ impl Reached {
         new
     }
 
-    /// Follows the descriptors in `index`, those in the manifests they name, and so on.
-    fn follow(&mut self, contents: &Contents, index: &Value, expected: usize) {
-        let mut open = descriptors(index);
-        if open.len() < expected {
-            self.problems.push(format!("index.json lists {} manifests, bundle.json {expected}", open.len()));
-        }
+    /// Follows descriptors, those in the manifests they name, and so on.
+    fn follow(&mut self, contents: &Contents, mut open: Vec<Value>) {
         while let Some(descriptor) = open.pop() {
-            let text = |key: &str| descriptor.get(key).and_then(Value::as_str).unwrap_or_default();
-            let Ok(digest) = text("digest").parse::<Digest>() else {
-                self.problems.push(format!("a descriptor names `{}`, which is no digest", text("digest")));
+            let named = text(&descriptor, "digest");
+            let Ok(digest) = named.parse::<Digest>() else {
+                self.problems.push(format!("a descriptor names `{}`, which is no digest", named.escape_debug()));
                 continue;
             };
             let size = descriptor.get("size").and_then(Value::as_u64);
-            let lists = ["manifest.v", "index.v", "manifest.list.v"].iter().any(|k| text("mediaType").contains(k));
+            let media_type = text(&descriptor, "mediaType");
+            let lists = ["manifest.v", "index.v", "manifest.list.v"].iter().any(|k| media_type.contains(k));
             if !self.add(&digest, size) || !lists {
                 continue;
             }
@@ -84,8 +83,12 @@ fn descriptors(manifest: &Value) -> Vec<Value> {
     lists.chain(manifest.get("config")).cloned().collect()
 }
 
+fn text<'a>(descriptor: &'a Value, key: &str) -> &'a str {
+    descriptor.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
 fn read(contents: &Contents, name: &str) -> Result<Value, String> {
-    let item = contents.files.get(name).ok_or_else(|| match name.strip_prefix(super::form::BLOBS) {
+    let item = contents.files.get(name).ok_or_else(|| match name.strip_prefix(BLOBS) {
         Some(hex) => format!("sha256:{hex} is missing"),
         None => format!("{name} is missing"),
     })?;
