@@ -191,8 +191,11 @@ pub async fn merge(inputs: &[PathBuf], out: &Output, sink: Arc<dyn Sink>) -> Res
 /// The digest of the bundle that the deltas lead to.
 fn goal(all: &[Bundle]) -> Result<Digest> {
     let deltas: Vec<&Bundle> = all.iter().filter(|b| b.delta.is_some()).collect();
-    let is_base =
-        |b: &Bundle| all.iter().filter_map(|o| o.delta.as_ref()).any(|d| d.bases.iter().any(|base| base.is(b)));
+    let made_from = |o: &Bundle, b: &Bundle| {
+        // What was made against the very same bundle leads to it and not away from it.
+        o.digest() != b.digest() && o.delta.as_ref().is_some_and(|d| d.bases.iter().any(|base| base.is(b)))
+    };
+    let is_base = |b: &Bundle| all.iter().any(|o| made_from(o, b));
     let heads: BTreeMap<Digest, &Bundle> = deltas.iter().filter(|b| !is_base(b)).map(|b| (b.digest(), *b)).collect();
     let mut digests = heads.keys();
     match (digests.next(), digests.next()) {
