@@ -5,6 +5,8 @@
 #[path = "bundle/site.rs"]
 mod site;
 
+use std::process::Command;
+
 use provision::bundle::Digest;
 use site::{Site, text, tree};
 
@@ -19,8 +21,15 @@ fn release(site: &Site, name: &str, changed: &[(&str, &str)]) {
     site.ok("c", &["lock", "--lock", &format!("{name}.toml")]);
     site.ok("c", &["build", "--lock", &format!("{name}.toml"), "--out", name]);
     // A signature travels with what it signs.
-    std::fs::create_dir(site.path(name).join("signatures")).unwrap();
-    std::fs::write(site.path(name).join("signatures/lead.minisig"), name).unwrap();
+    if !site.path("lead.key").exists() {
+        let made = Command::new("minisign")
+            .args(["-G", "-W", "-p", "lead.pub", "-s", "lead.key"])
+            .current_dir(site.dir.path())
+            .output()
+            .expect("this test needs the Debian package minisign: apt-get install minisign");
+        assert!(made.status.success(), "{}", text(&made));
+    }
+    site.ok("c", &["sign", name, "--key", "lead.key"]);
 }
 
 /// Bundles `v1`, `v2` and `v3`; the kubelet of 8 MB stays, kubectl changes each time.
@@ -57,6 +66,11 @@ fn a_delta_and_its_base_are_the_whole_in_every_form() {
     }
     site.ok("c", &["delta", "--have", "v1.toml", "v2.tar", "--out", "by-lock", "--form", "dir"]);
     site.ok("c", &["delta", "--have", "v1", "v2.tar", "--out", "delta-set", "--split", "4K"]);
+    // A tar is signed before it is packed, and nobody has signed it when it is not.
+    let said = site.fails(3, "c", &["sign", "v2.tar", "--key", "lead.key"]);
+    assert!(said.contains("only that form takes a signature"), "{said}");
+    site.ok("c", &["build", "--lock", "v2.toml", "--out", "unsigned.tar"]);
+    assert!(site.fails(3, "c", &["verify", "unsigned.tar", "--key", "lead.pub"]).contains("not to be trusted"));
     // As it is it is used for nothing.
     for delta in ["delta.tar", "by-lock", "delta-set.002"] {
         for args in [&["verify", delta][..], &["inspect", delta], &["prune", delta], &["delta", "--have", "v1", delta]]
@@ -74,7 +88,7 @@ fn a_delta_and_its_base_are_the_whole_in_every_form() {
         let out = format!("merged{number}");
         site.ok("c", &["merge", inputs[0], inputs[1], "--out", &out]);
         assert_eq!(tree(&site.path(&out)), tree(&site.path("v2")), "{inputs:?}");
-        site.ok("c", &["verify", &out, "-i", "inventory.toml"]);
+        site.ok("c", &["verify", &out, "--key", "lead.pub"]);
         site.ok("c", &["merge", inputs[1], inputs[0], "--out", &format!("{out}.tar")]);
         assert!(
             std::fs::read(site.path(&format!("{out}.tar"))).unwrap() == std::fs::read(site.path("v2.tar")).unwrap()

@@ -19,7 +19,9 @@ mod pack;
 mod prune;
 mod reach;
 mod registry;
+mod sign;
 mod store;
+mod trust;
 mod verify;
 mod wanted;
 
@@ -38,6 +40,8 @@ pub use lockfile::{LOCK_FORMAT, Lock, LockedFile, LockedImage};
 pub use manifest::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Member, Verified};
 pub use pack::pack;
 pub use prune::prune;
+pub use sign::{SIGNATURES, SigningKey, keygen};
 pub use store::Bundle;
+pub use trust::{Policy, Seen, Standing, Verdict, absent, count, date, judge, look};
 pub use verify::closure;
 pub use wanted::{FileWant, Wanted, wanted};

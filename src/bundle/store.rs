@@ -46,6 +46,11 @@ impl Bundle {
         &self.manifest
     }
 
+    /// The files in `signatures/` by name, with their bytes; none when nobody has signed. Blocking.
+    pub fn signatures(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        super::sign::stored(&self.contents)
+    }
+
     /// What was left out of it; none when it is whole.
     #[must_use]
     pub fn delta(&self) -> Option<&Delta> {
@@ -78,11 +83,6 @@ impl Bundle {
             }
             _ => Ok(blob.clone()),
         }
-    }
-
-    /// The names of the files under `prefix` that are no blobs, like `signatures/`.
-    pub fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
-        self.contents.files.keys().map(String::as_str).filter(move |n| n.starts_with(prefix))
     }
 
     /// A small file of the bundle as it stands, like `index.json`; none when there is none of this name. Blocking.

@@ -57,11 +57,12 @@ async fn lab_up(up: &LabUp, global: &Global) -> Result<ExitCode> {
     )
     .await?;
     Bundle::open(&state.bundle())?.verify(sink(global).as_ref()).await?;
+    lab::sign(&state)?;
     // From here on nothing is fetched: the upstream is gone before the first node is touched.
     if let Some(upstream) = upstream {
         upstream.stop().await?;
     }
-    eprintln!("lab: bundle built and verified after {:.0} s", begun.elapsed().as_secs_f64());
+    eprintln!("lab: bundle built, verified and signed after {:.0} s", begun.elapsed().as_secs_f64());
     let (inventory, bundle, dir) = (state.inventory(), state.bundle(), state.dir.display());
     if !up.no_apply {
         let inputs = Inputs { inventory: InventoryArg { inventory: inventory.clone() }, bundle: bundle.clone() };

@@ -6,6 +6,8 @@ mod bundle;
 mod bundle_delta;
 mod bundle_diff;
 mod bundle_pack;
+mod bundle_sign;
+mod bundle_verify;
 mod init;
 mod journal;
 mod kubeconfig;

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::host::{Host, HostSettings};
+use super::trust::Trust;
 
 /// A whole inventory file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -59,6 +60,9 @@ pub struct Inventory {
     /// Where `bundle lock` and `bundle build` fetch from.
     #[serde(default)]
     pub sources: Sources,
+    /// Whose signatures a bundle needs before `plan` and `apply` use it.
+    #[serde(default)]
+    pub trust: Trust,
     /// Settings of every host that a pool or the host itself does not set.
     #[serde(default)]
     pub defaults: HostSettings,

@@ -9,6 +9,7 @@ mod network;
 mod secrets;
 mod sources;
 mod syntax;
+mod trust;
 
 pub(super) use files::missing_key_files;
 pub(super) use judge::validate;
