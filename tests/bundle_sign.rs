@@ -245,6 +245,8 @@ fn what_is_no_good_is_named() {
     // What would never end is not read.
     fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    assert!(refused(&site, &inv).contains("a.minisig is neither file nor directory"));
+    fs::remove_file(&path).unwrap();
     fs::create_dir(site.path("bundle/signatures/dir.minisig")).unwrap();
     assert!(refused(&site, &inv).contains("0 of 1"));
 }

@@ -10,7 +10,7 @@ use super::licences::Labels;
 use super::manifest::{ArtifactKind, Digest};
 use super::provenance::{Provenance, provenance, provenance_problems};
 use super::sbom::{cyclonedx, same_facts, spdx};
-use super::verify::Bundle;
+use super::store::Bundle;
 use crate::error::{Context as _, Result};
 use crate::inventory::Sources;
 

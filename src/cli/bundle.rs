@@ -28,6 +28,7 @@ pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<Ex
         BundleCommand::Build { inventory, lock, out, builder } => {
             let inv = load(&inventory.inventory)?;
             let locked = Lock::load(&lock)?;
+            let out = super::bundle_pack::output(&out)?;
             let maker = Maker { sources: &inv.sources, builder: &builder };
             let made = bundle::build(&locked, &maker, &out, global.concurrency, sink(global)).await?;
             let missing = closure(&inv, &made);
@@ -39,7 +40,15 @@ pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<Ex
                 .hint("`provision bundle lock` makes it anew"));
             }
             let bytes: u64 = made.artifacts.iter().map(|a| a.size).sum();
-            println!("{}: {} artifacts, {} MB", out.display(), made.artifacts.len(), bytes.div_ceil(1_000_000));
+            println!("{}: {} artifacts, {} MB", out.place.display(), made.artifacts.len(), bytes.div_ceil(1_000_000));
+        }
+        BundleCommand::Pack { bundle, out, split } => super::bundle_pack::pack(&bundle, out, split, global).await?,
+        BundleCommand::Unpack { bundle, out } => super::bundle_pack::unpack(&bundle, out, global).await?,
+        BundleCommand::Delta { have, bundle, out } => super::bundle_delta::delta(&have, &bundle, &out, global).await?,
+        BundleCommand::Merge { bundles, out } => super::bundle_delta::merge(&bundles, &out, global).await?,
+        BundleCommand::Prune { dir } => super::bundle_delta::prune(&dir)?,
+        BundleCommand::Diff { old, new, detailed_exitcode } => {
+            return super::bundle_diff::diff(&old, &new, detailed_exitcode, global);
         }
         BundleCommand::Verify { bundle, inventory, strict, keys } => {
             let asked = Asked { inventory: inventory.as_deref(), strict, keys: &keys };
