@@ -48,6 +48,7 @@ pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<Ex
                 println!("{}: whole", bundle.display());
             }
         }
+        BundleCommand::Push(args) => return super::bundle_push::push(&args, global).await,
         BundleCommand::Inspect { bundle } => {
             let opened = Bundle::open(&bundle)?;
             if global.format == Format::Json {

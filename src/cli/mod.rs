@@ -3,6 +3,7 @@
 mod apply;
 pub mod args;
 mod bundle;
+mod bundle_push;
 mod init;
 mod journal;
 mod kubeconfig;
@@ -11,6 +12,7 @@ mod plan;
 mod preflight;
 mod reset;
 mod run;
+mod serve;
 mod status;
 mod survey;
 mod validate;
