@@ -29,6 +29,6 @@ pub(crate) use lock::told;
 pub use lockfile::{LOCK_FORMAT, Lock, LockedFile, LockedImage};
 pub(crate) use login::{Login, base64_basic, read_password};
 pub use manifest::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Member, Verified};
-pub(crate) use registry::{INDEX_TYPES, ImageName};
+pub(crate) use registry::{INDEX_TYPES, ImageName, MANIFEST_TYPES};
 pub use verify::{Bundle, closure};
 pub use wanted::{FileWant, Wanted, wanted};

@@ -19,7 +19,7 @@ use crate::inventory::Sources;
 pub(crate) const INDEX_TYPES: [&str; 2] =
     ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
 /// Media types of image manifests.
-pub(super) const MANIFEST_TYPES: [&str; 2] =
+pub(crate) const MANIFEST_TYPES: [&str; 2] =
     ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
 /// The largest manifest taken, in bytes (the protocol asks registries for at least 4 MiB).
 const MAX_MANIFEST: usize = 4 << 20;

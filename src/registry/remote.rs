@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use reqwest::{Body, Client, Method, Response, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
 use tokio_util::io::ReaderStream;
 
-use crate::bundle::{ATTEMPTS, Blob, Login, back_off, is_passing, tls_init, unreachable};
+use crate::bundle::{ATTEMPTS, Blob, INDEX_TYPES, Login, MANIFEST_TYPES, back_off, is_passing, tls_init, unreachable};
 use crate::error::{Context as _, Error, Result};
 
 /// A registry may need this long to hash and move a large blob before it answers.
@@ -26,6 +26,8 @@ const MAX_ERROR: usize = 8 << 10;
 #[derive(Clone, Copy)]
 pub(super) enum Carried<'a> {
     Nothing,
+    /// Nothing, and manifests of every kind are taken for an answer. Registries deny what is not asked for by its type.
+    AcceptManifests,
     /// A manifest of this media type.
     Manifest(&'a [u8], &'a str),
     /// A stretch of a blob: from, length, and whether it is one of several.
@@ -151,6 +153,10 @@ impl Remote {
             request = match carried {
                 Carried::Nothing if *method == Method::GET || *method == Method::HEAD => request,
                 Carried::Nothing => request.header(CONTENT_LENGTH, 0),
+                Carried::AcceptManifests => {
+                    let types: Vec<&str> = INDEX_TYPES.iter().chain(&MANIFEST_TYPES).copied().collect();
+                    request.header(ACCEPT, types.join(", "))
+                }
                 Carried::Manifest(bytes, media_type) => request.header(CONTENT_TYPE, media_type).body(bytes.to_vec()),
                 Carried::Stretch(blob, from, len, one_of_several) => {
                     let body = Body::wrap_stream(ReaderStream::with_capacity(blob.read(from, len).await?, 256 << 10));

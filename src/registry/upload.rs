@@ -34,22 +34,22 @@ impl Remote {
     /// Whether the repository has the blob.
     pub(super) async fn has_blob(&self, repository: &str, digest: &Digest) -> Result<bool> {
         let url = self.url(&format!("{repository}/blobs/{digest}"));
-        self.is_there(&url, repository).await.map(|a| a.is_some())
+        self.is_there(&url, repository, Carried::Nothing).await.map(|a| a.is_some())
     }
 
     /// What the repository has by this tag or digest, as the registry says it.
     pub(super) async fn manifest_digest(&self, repository: &str, reference: &str) -> Result<Option<String>> {
         let url = self.url(&format!("{repository}/manifests/{reference}"));
-        let answer = self.is_there(&url, repository).await?;
+        let answer = self.is_there(&url, repository, Carried::AcceptManifests).await?;
         Ok(answer.map(|a| {
             let digest = a.headers().get("docker-content-digest").and_then(|d| d.to_str().ok());
             digest.unwrap_or_default().to_owned()
         }))
     }
 
-    async fn is_there(&self, url: &Url, repository: &str) -> Result<Option<Response>> {
+    async fn is_there(&self, url: &Url, repository: &str, carried: Carried<'_>) -> Result<Option<Response>> {
         let fine = [StatusCode::OK, StatusCode::NOT_FOUND];
-        let answer = self.send(&Method::HEAD, url, &[push_scope(repository)], Carried::Nothing, &fine).await?;
+        let answer = self.send(&Method::HEAD, url, &[push_scope(repository)], carried, &fine).await?;
         Ok((answer.status() == StatusCode::OK).then_some(answer))
     }
 
