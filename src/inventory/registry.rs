@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 pub struct Registry {
     /// Where images come from. Those that the cluster itself needs are put onto every node beforehand in every mode.
     pub mode: RegistryMode,
-    /// The base URL of an external registry that `bundle push` filled; its pushed-to prefix has a key of its own.
-    pub url: Option<String>,
+    /// The base URLs of external registries that `bundle push` filled, or of `provision serve` on some hosts: all have
+    /// the same, and each node begins with another of them, so that a lost one costs nothing. What `bundle push` was
+    /// given as prefix has a key of its own.
+    pub urls: Vec<String>,
     /// What `bundle push REGISTRY/PREFIX` put before every repository's name.
     pub prefix: Option<String>,
     /// A PEM file, on the machine that runs provision, of the CA that the registry's certificate is from; it is copied

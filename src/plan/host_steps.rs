@@ -160,7 +160,7 @@ fn runtime(input: &Input<'_>, node: &Node, arch: Arch, steps: &mut HostSteps<'_>
     if let Some(ca) = &inv.registry.ca {
         add("registry-ca", file(super::mirrors::REGISTRY_CA, ca.clone()), "containerd trusts the registry");
     }
-    for (registry, content) in super::mirrors::hosts_files(inv, &input.parts.registries()?)? {
+    for (registry, content) in super::mirrors::hosts_files(inv, &input.parts.registries()?, &node.name)? {
         let path = format!("/etc/containerd/certs.d/{registry}/hosts.toml");
         add(&format!("mirror-{registry}"), file(path, content), "registry mirrors");
     }

@@ -1,10 +1,11 @@
 //! Listens, limits, and stops. What is answered is in [`super::answer`].
 
+use std::collections::HashMap;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
@@ -26,6 +27,8 @@ use crate::error::{Context as _, Error, Kind, Result};
 
 /// Connections at once, when the process may open that many files; more wait in the kernel's queue.
 const CONNECTIONS: u64 = 1024;
+/// Connections at once from one address: one client cannot take all places.
+const PER_ADDRESS: usize = 256;
 /// Until a request's head must be whole, and until an idle connection is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// Until a TLS handshake must be done.
@@ -69,6 +72,7 @@ pub async fn serve(
     ready(&format!("{scheme}://{address}"), &catalog);
     let answerer = Arc::new(Answerer::new(catalog));
     let places = Arc::new(Semaphore::new(connections()));
+    let turns = Turns::default();
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -90,12 +94,16 @@ pub async fn serve(
                 continue;
             }
         };
+        let Some(turn) = turns.take(peer.ip()) else {
+            // Closed at once; the client hears of it and others are served.
+            continue;
+        };
         let connection = Connection { answerer: Arc::clone(&answerer), peer, quiet: options.quiet };
         let (tls, watcher) = (tls.clone(), graceful.watcher());
         tokio::spawn(async move {
             // A connection that fails is the client's affair; what it asked for is in the access log.
             let _ = connection.serve(stream, tls, watcher).await;
-            drop(place);
+            drop((place, turn));
         });
     }
     drop(listener);
@@ -109,6 +117,37 @@ pub async fn serve(
 fn connections() -> usize {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from((files.saturating_sub(64) / 2).clamp(1, CONNECTIONS)).unwrap_or(1)
+}
+
+/// How many connections each address has.
+#[derive(Clone, Default)]
+struct Turns(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// A connection that is counted until it is dropped.
+struct Turn(Turns, IpAddr);
+
+impl Turns {
+    /// `None` when the address has as many as it may.
+    fn take(&self, address: IpAddr) -> Option<Turn> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        (*count < PER_ADDRESS).then(|| {
+            *count += 1;
+            Turn(self.clone(), address)
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.1);
+            }
+        }
+    }
 }
 
 struct Connection {

@@ -171,6 +171,26 @@ fn slow_and_oversized_requests_do_not_hold_the_server() {
     assert!((15..35).contains(&seconds), "slow heads were held for {seconds} s");
 }
 
+#[tokio::test]
+async fn one_client_cannot_take_all_places() {
+    let made = Made::new();
+    let server = serve(&made, &["--plain-http"]);
+    let held: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(&server.address).unwrap()).collect();
+    let mut closed = 0;
+    for mut stream in held.iter().skip(256) {
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        closed += usize::from(stream.read(&mut [0]).is_ok_and(|n| n == 0));
+    }
+    assert_eq!(closed, 44);
+    provision::bundle::tls_init();
+    let other = reqwest::Client::builder().no_proxy().local_address("127.0.0.2".parse::<std::net::IpAddr>().unwrap());
+    let answer = other.build().unwrap().get(format!("http://{}/v2/", server.address)).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    drop(held);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(client().get(format!("http://{}/v2/", server.address)).send().await.unwrap().status(), 200);
+}
+
 #[test]
 fn a_signal_lets_transfers_end() {
     let made = Made::new();

@@ -1,6 +1,6 @@
 //! What each registry mode needs.
 
-use super::judge::at;
+use super::judge::{at, under};
 use super::syntax::{is_base_url, is_path_prefix};
 use crate::inventory::model::Inventory;
 use crate::inventory::structure::shown;
@@ -22,7 +22,7 @@ pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
 
 fn unused(registry: &Registry, found: &mut Vec<Finding>) {
     let set = [
-        ("url", registry.url.is_some()),
+        ("urls", !registry.urls.is_empty()),
         ("prefix", registry.prefix.is_some()),
         ("ca_file", registry.ca_file.is_some()),
     ];
@@ -36,33 +36,30 @@ fn unused(registry: &Registry, found: &mut Vec<Finding>) {
 }
 
 fn external(registry: &Registry, found: &mut Vec<Finding>) {
-    match registry.url.as_deref() {
-        None => {
-            let mut finding = Finding::error(
-                at(["registry", "mode"]),
-                "mode \"external\" needs the `url` of the registry",
-                "add url = \"https://registry.example.internal\"",
-            );
-            finding.on_key = true;
-            found.push(finding);
-        }
+    if registry.urls.is_empty() {
+        found.push(Finding::error(
+            at(["registry", "mode"]),
+            "mode \"external\" needs the `urls` of the registry",
+            "add urls = [\"https://registry.example.internal\"]; several when the same is in several",
+        ));
+    }
+    for (index, url) in registry.urls.iter().enumerate() {
         // A path would be another prefix: one place for it is enough.
-        Some(url)
-            if !is_base_url(url) || url.split("://").nth(1).is_some_and(|u| u.trim_end_matches('/').contains('/')) =>
-        {
+        if !is_base_url(url) || url.split("://").nth(1).is_some_and(|u| u.trim_end_matches('/').contains('/')) {
             found.push(Finding::error(
-                at(["registry", "url"]),
+                under(&at(["registry", "urls"]), index),
                 format!("\"{}\" is not the URL of a registry", shown(url)),
                 "write scheme, host and port, like \"https://registry.example.internal:5000\"; what comes before the \
                  repositories' names is `prefix`",
             ));
         }
-        Some(url) if url.starts_with("http://") && registry.ca_file.is_some() => found.push(Finding::warning(
+    }
+    if registry.ca_file.is_some() && registry.urls.iter().any(|u| u.starts_with("http://")) {
+        found.push(Finding::warning(
             at(["registry", "ca_file"]),
-            "`ca_file` has no effect beside a url without encryption",
-            "write https:// in `url`, or remove it",
-        )),
-        Some(_) => {}
+            "`ca_file` has no effect for a URL without encryption",
+            "write https:// in `urls`, or remove it",
+        ));
     }
     if let Some(prefix) = registry.prefix.as_deref().filter(|p| !is_path_prefix(p)) {
         found.push(Finding::error(
