@@ -13,6 +13,8 @@ mod lockfile;
 mod login;
 mod manifest;
 mod registry;
+mod sign;
+mod trust;
 mod verify;
 mod wanted;
 
@@ -30,5 +32,7 @@ pub use lockfile::{LOCK_FORMAT, Lock, LockedFile, LockedImage};
 pub(crate) use login::{Login, base64_basic, read_password};
 pub use manifest::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Member, Verified};
 pub(crate) use registry::{INDEX_TYPES, ImageName, MANIFEST_TYPES};
+pub use sign::{SIGNATURES, SigningKey, keygen};
+pub use trust::{Policy, Seen, Standing, Verdict, absent, count, date, judge, look};
 pub use verify::{Bundle, closure};
 pub use wanted::{FileWant, Wanted, wanted};

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::host::{Host, HostSettings};
 use super::registry::Registry;
+use super::trust::Trust;
 
 /// A whole inventory file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +64,9 @@ pub struct Inventory {
     /// Where the nodes pull images from.
     #[serde(default)]
     pub registry: Registry,
+    /// Whose signatures a bundle needs before `plan` and `apply` use it.
+    #[serde(default)]
+    pub trust: Trust,
     /// Settings of every host that a pool or the host itself does not set.
     #[serde(default)]
     pub defaults: HostSettings,
