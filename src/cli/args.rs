@@ -156,6 +156,9 @@ pub struct Serve {
     /// The bundle
     #[arg(value_name = "BUNDLE")]
     pub bundle: PathBuf,
+    /// Only a bundle that is signed as this inventory wants, and holds all it asks for
+    #[arg(short, long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
     /// The address and port to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: std::net::SocketAddr,
@@ -182,6 +185,9 @@ pub struct Push {
     /// The bundle
     #[arg(short, long, value_name = "BUNDLE", env = "PROVISION_BUNDLE")]
     pub bundle: PathBuf,
+    /// Only a bundle that is signed as this inventory wants, and holds all it asks for
+    #[arg(short, long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
     /// The registry has no encryption
     #[arg(long, conflicts_with = "ca")]
     pub plain_http: bool,

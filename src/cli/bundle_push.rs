@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use super::args::{Global, Push};
 use super::bundle::sink;
-use crate::bundle::{Bundle, read_password};
+use super::survey::open_for;
+use crate::bundle::read_password;
 use crate::error::{Error, Kind, Result};
 use crate::registry::{self, PushOptions};
 
@@ -20,7 +21,7 @@ pub(super) async fn push(args: &Push, global: &Global) -> Result<ExitCode> {
             Some((user.clone(), password))
         }
     };
-    let bundle = Bundle::open(&args.bundle)?;
+    let bundle = open_for(&args.bundle, args.inventory.as_deref())?;
     let options = PushOptions {
         target: args.target.clone(),
         plain_http: args.plain_http,

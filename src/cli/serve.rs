@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::Serve;
-use crate::bundle::Bundle;
+use super::survey::open_for;
 use crate::error::{Context as _, Result};
 use crate::registry::{self, ServeOptions};
 
@@ -13,7 +13,7 @@ pub(super) async fn serve(args: &Serve) -> Result<ExitCode> {
     let attempted = || "failed to listen for signals".to_owned();
     let mut interrupt = signal(SignalKind::interrupt()).context(attempted)?;
     let mut terminate = signal(SignalKind::terminate()).context(attempted)?;
-    let bundle = Bundle::open(&args.bundle)?;
+    let bundle = open_for(&args.bundle, args.inventory.as_deref())?;
     let options =
         ServeOptions { listen: args.listen, tls: args.tls_cert.clone().zip(args.tls_key.clone()), quiet: args.quiet };
     let stop = async {

@@ -1,6 +1,7 @@
 //! The real skopeo and the real containerd pull from `provision serve`.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use provision::bundle::Digest;
@@ -83,6 +84,27 @@ fn what_bundle_build_made_is_pulled() {
         let digest = Digest::of(&manifest);
         assert_eq!(manifest, std::fs::read(site.path("bundle/blobs/sha256").join(digest.hex())).unwrap());
     }
+}
+
+#[test]
+fn an_inventory_decides_which_bundles_are_handed_out() {
+    let site = Site::new();
+    site.ok("c", &["lock"]);
+    site.ok("c", &["build"]);
+    let accepted = "allow_unsigned_bundle = \"I accept unsigned bundles\"\n";
+    let text = std::fs::read_to_string(site.path("inventory.toml")).unwrap();
+    assert!(text.contains(accepted));
+    std::fs::write(site.path("strict.toml"), text.replace(accepted, "")).unwrap();
+    let said = site.fails(3, "c", &["push", "127.0.0.1:1", "--plain-http", "-b", "bundle", "-i", "strict.toml"]);
+    assert!(said.contains("sign"), "{said}");
+    let out = Command::new(env!("CARGO_BIN_EXE_provision"))
+        .args(["serve", "bundle", "--listen", "127.0.0.1:0", "--plain-http", "-i", "strict.toml"])
+        .current_dir(site.dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(3), "{}", String::from_utf8_lossy(&out.stderr));
+    let inventory = site.path("inventory.toml").to_string_lossy().into_owned();
+    serve_dir(&site.path("bundle"), &["--plain-http", "-i", &inventory]);
 }
 
 #[test]
