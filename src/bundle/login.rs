@@ -8,8 +8,11 @@ use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, HeaderMap, WWW_AUTHENTICATE};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::http::{bad_status, unreachable};
+use super::http::{bad_status, body, unreachable};
 use crate::error::{Error, Result};
+
+/// The largest answer of a token service taken, in bytes.
+const MAX_TOKEN: usize = 1 << 20;
 
 /// What answers a registry's 401.
 pub(crate) struct Login<'a> {
@@ -77,8 +80,9 @@ impl Login<'_> {
         if !answer.status().is_success() {
             return Err(bad_status(realm, answer.status()));
         }
+        let bytes = body(answer, MAX_TOKEN, realm).await?;
         let body: serde_json::Value =
-            answer.json().await.map_err(|e| Error::failed(format!("{realm} gave no token")).source(e.without_url()))?;
+            serde_json::from_slice(&bytes).map_err(|e| Error::failed(format!("{realm} gave no token")).source(e))?;
         let token = body.get("token").or_else(|| body.get("access_token")).and_then(|t| t.as_str());
         token
             .map(|t| SecretString::from(format!("Bearer {t}")))

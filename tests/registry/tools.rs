@@ -71,18 +71,29 @@ fn skopeo_pulls_plain_and_encrypted() {
 }
 
 #[test]
-fn what_bundle_build_made_is_pulled() {
+fn what_bundle_build_made_is_pulled_from_every_form() {
     let site = Site::new();
     site.ok("c", &["lock"]);
     site.ok("c", &["build"]);
-    let server = serve_dir(&site.path("bundle"), &["--plain-http"]);
-    // With the registry that it is from, and without.
-    for image in ["registry.k8s.io/coredns/coredns:v1.14.2", "docker.io/library/haproxy:3.2", "library/haproxy:3.2"] {
-        let to = site.path(&image.replace(['/', ':'], "-"));
-        skopeo(&format!("docker://{}/{image}", server.address), &to, &["--src-tls-verify=false"]);
-        let manifest = std::fs::read(to.join("manifest.json")).unwrap();
-        let digest = Digest::of(&manifest);
-        assert_eq!(manifest, std::fs::read(site.path("bundle/blobs/sha256").join(digest.hex())).unwrap());
+    site.ok("c", &["pack", "bundle", "--out", "b.tar"]);
+    site.ok("c", &["pack", "bundle", "--out", "set.tar", "--split", "1MB"]);
+    for form in ["bundle", "b.tar", "set.tar.001"] {
+        let server = serve_dir(&site.path(form), &["--plain-http"]);
+        let images = [
+            "registry.k8s.io/coredns/coredns:v1.14.2",
+            "docker.io/library/haproxy:3.2",
+            // Without the registry that it is from: only one has it.
+            "library/haproxy:3.2",
+            // Over the ends of volumes.
+            "provision/kubelet:1.36.2-amd64",
+        ];
+        for image in images {
+            let to = site.path(&format!("{form}-{}", image.replace(['/', ':'], "-")));
+            skopeo(&format!("docker://{}/{image}", server.address), &to, &["--src-tls-verify=false"]);
+            let manifest = std::fs::read(to.join("manifest.json")).unwrap();
+            let digest = Digest::of(&manifest);
+            assert_eq!(manifest, std::fs::read(site.path("bundle/blobs/sha256").join(digest.hex())).unwrap());
+        }
     }
 }
 
