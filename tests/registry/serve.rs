@@ -110,9 +110,9 @@ fn a_bundle_with_gaps_is_not_served() {
     let made = Made::new();
     let layer = made.blob(&made.largest("kubelet", "amd64").0);
     std::fs::File::options().write(true).open(&layer).unwrap().set_len(1000).unwrap();
-    refuses(&made, "lacks the blob");
+    refuses(&made, "1000 bytes of the blob");
     std::fs::remove_file(layer).unwrap();
-    refuses(&made, "lacks the blob");
+    refuses(&made, "has no blob");
 }
 
 #[test]
