@@ -18,6 +18,7 @@ pub mod kubeadm;
 pub mod lab;
 pub mod phase;
 pub mod plan;
+pub mod registry;
 pub mod report;
 pub mod resource;
 pub mod version;

@@ -6,7 +6,7 @@ use provision::inventory::{Inventory, Node, parse};
 use provision::kubeadm::{
     ClusterImages, Discovery, init_documents, join_document, upload_certs_document, with_discovery,
 };
-use provision::resource::template;
+use provision::resource::template::{self, Mirror};
 
 fn inventory(file: &str, edit: impl Fn(&str) -> String) -> Inventory {
     let path = format!("{}/inventories/{file}", env!("CARGO_MANIFEST_DIR"));
@@ -81,8 +81,14 @@ fn containerd_of_both_major_versions() {
     .unwrap();
     let merged = template::containerd_config(&inv, "2.2.1", &images().pause).unwrap();
     insta::assert_snapshot!("containerd-2-merged", merged);
-    let mirrors = vec!["https://a.example".to_owned(), "https://b.example".to_owned()];
-    insta::assert_snapshot!("hosts-toml", template::hosts_toml("docker.io", &mirrors).unwrap());
+    let mirrors = ["https://a.example", "https://b.example"].map(Mirror::plain);
+    insta::assert_snapshot!("hosts-toml", template::hosts_toml("docker.io", &mirrors, true).unwrap());
+    let ours = ["https://10.0.0.1:5443", "https://10.0.0.2:5443/v2/k8s/docker.io"].map(|url| Mirror {
+        ca: Some("/etc/provision/registry-ca.crt".into()),
+        whole_path: url.contains("/v2/"),
+        ..Mirror::plain(url)
+    });
+    insta::assert_snapshot!("hosts-toml-no-upstream", template::hosts_toml("docker.io", &ours, false).unwrap());
 }
 
 #[test]

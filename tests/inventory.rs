@@ -137,6 +137,24 @@ fn a_key_file_that_is_not_there_is_a_warning() -> Tested {
     Ok(())
 }
 
+#[test]
+fn the_ca_of_a_registry_is_read_beside_the_inventory_and_holds_no_key() -> Tested {
+    let dir = tempfile::tempdir()?;
+    let (file, ca) = (dir.path().join("inventory.toml"), dir.path().join("ca.crt"));
+    let registry = "[registry]\nmode = \"external\"\nurls = [\"https://r.example\"]\nca_file = \"ca.crt\"\n";
+    fs::write(&file, format!("{}\n{registry}", include_str!("inventory/valid/smallest.toml")))?;
+    let refused = || inventory::load(&file).err().map(|e| (e.kind(), e.report()));
+    assert!(refused().is_some_and(|(kind, said)| kind == Kind::Invalid && said.contains("ca.crt")));
+    let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    for bad in ["nothing", &format!("{pem}-----BEGIN PRIVATE KEY-----\nhunter2\n")] {
+        fs::write(&ca, bad)?;
+        assert!(refused().is_some_and(|(kind, said)| kind == Kind::Invalid && !said.contains("hunter2")));
+    }
+    fs::write(&ca, pem)?;
+    assert_eq!(inventory::load(&file)?.inventory.registry.ca.as_deref(), Some(pem));
+    Ok(())
+}
+
 fn holds(text: &str, diagnostics: &[Diagnostic]) -> Result<(), TestCaseError> {
     for d in diagnostics {
         prop_assert!(text.get(d.span.clone()).is_some_and(|t| !t.contains('\n')), "{d:?}");

@@ -8,7 +8,7 @@ use reqwest::{Client, Response, StatusCode};
 use crate::error::{Context as _, Error, Kind, Result};
 
 /// Attempts at one request or transfer.
-pub(super) const ATTEMPTS: u32 = 5;
+pub(crate) const ATTEMPTS: u32 = 5;
 
 /// Makes rustls' provider known to the process; harmless when called again.
 pub fn tls_init() {
@@ -35,12 +35,12 @@ pub(super) fn client() -> Result<Client> {
 }
 
 /// Whether trying again may help with this status.
-pub(super) fn is_passing(status: StatusCode) -> bool {
+pub(crate) fn is_passing(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
 
 /// The pause before attempt `next` (from 2): 0.5 s doubled each time, and up to half of it more, by the clock.
-pub(super) async fn back_off(next: u32) {
+pub(crate) async fn back_off(next: u32) {
     let base = 500 * (1 << next.saturating_sub(2).min(5));
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let jitter = now.map_or(0, |d| u64::from(d.subsec_nanos()) % (base / 2));
@@ -99,7 +99,7 @@ pub(super) async fn get_text(url: &str) -> Result<Option<String>> {
 }
 
 /// An error for a server that does not answer.
-pub(super) fn unreachable(url: &str, e: reqwest::Error) -> Error {
+pub(crate) fn unreachable(url: &str, e: reqwest::Error) -> Error {
     Error::failed(format!("failed to fetch {url}"))
         .source(e.without_url())
         .hint("is there a proxy (HTTPS_PROXY), or a mirror to set in [sources]?")

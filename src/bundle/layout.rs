@@ -9,7 +9,7 @@ use super::manifest::{Artifact, ArtifactKind, BlobRef, Digest};
 use crate::error::{Context as _, Error, Result};
 
 /// The media type of an OCI image manifest.
-pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The artifact type of binaries, archives and files.
 pub(super) const ARTIFACT_TYPE: &str = "application/vnd.provision.artifact.v1";
 /// The media type and the content of an artifact's empty config (OCI image specification 1.1).

@@ -50,7 +50,7 @@ pub async fn lock(inv: &Inventory, sink: Arc<dyn Sink>) -> Result<Lock> {
 }
 
 /// Tells the sink of a piece of work from begin to end.
-pub(super) async fn told<T>(
+pub(crate) async fn told<T>(
     sink: &dyn Sink,
     step: &str,
     title: String,

@@ -4,36 +4,37 @@
 
 use std::collections::HashMap;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, WWW_AUTHENTICATE};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
 
 use super::http::{ATTEMPTS, back_off, bad_status, body, client, is_passing, unreachable};
+use super::login::{Login, base64_basic, read_password};
 use super::manifest::Digest;
 use crate::error::{Error, Result};
 use crate::inventory::Sources;
 
 /// Media types of image indexes.
-pub(super) const INDEX_TYPES: [&str; 2] =
+pub(crate) const INDEX_TYPES: [&str; 2] =
     ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
 /// Media types of image manifests.
-pub(super) const MANIFEST_TYPES: [&str; 2] =
+pub(crate) const MANIFEST_TYPES: [&str; 2] =
     ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
 /// The largest manifest taken, in bytes (the protocol asks registries for at least 4 MiB).
 const MAX_MANIFEST: usize = 4 << 20;
 
 /// An image's name, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ImageName {
-    pub(super) registry: String,
-    pub(super) repository: String,
-    pub(super) tag: String,
+pub(crate) struct ImageName {
+    pub(crate) registry: String,
+    pub(crate) repository: String,
+    pub(crate) tag: String,
 }
 
 impl ImageName {
     /// Reads `registry/repository:tag`. A name without a registry is an error: what it means differs between tools.
-    pub(super) fn parse(name: &str) -> Result<Self> {
+    pub(crate) fn parse(name: &str) -> Result<Self> {
         let bad = || {
             Error::invalid(format!("`{name}` is not a full image name"))
                 .hint("write registry, repository and tag, like docker.io/library/busybox:1.36")
@@ -156,80 +157,27 @@ impl<'a> Registries<'a> {
     }
 
     async fn log_in(&self, image: &ImageName, headers: &HeaderMap) -> Result<()> {
-        let challenge = headers.get(WWW_AUTHENTICATE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let own = self.password(&image.registry)?;
-        let basic = own.as_ref().map(|(user, password)| {
-            use base64::Engine as _;
-            let pair = format!("{user}:{}", password.expose_secret());
-            SecretString::from(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
-        });
-        let (scheme, rest) = challenge.split_once(' ').unwrap_or((challenge, ""));
-        let login = if scheme.eq_ignore_ascii_case("bearer") {
-            self.token(image, &parameters(rest), basic).await?
-        } else {
-            basic.ok_or_else(|| {
-                Error::failed(format!("registry {} wants a login", image.registry)).hint(format!(
-                    "set [sources.auth.\"{}\"] with user and password_env or password_file",
-                    image.registry
-                ))
-            })?
+        let login = Login {
+            client: client()?,
+            registry: &image.registry,
+            secure: self.base(image).starts_with("https://"),
+            own: own.as_ref().map(|(user, password)| base64_basic(user, password)),
+            scopes: &[format!("repository:{}:pull", image.repository)],
+            scope_of_challenge: true,
+            hint: &format!("set [sources.auth.\"{}\"] with user and password_env or password_file", image.registry),
         };
-        self.logins.lock().await.insert(login_key(image), login);
+        let header = login.answer(headers).await?;
+        self.logins.lock().await.insert(login_key(image), header);
         Ok(())
-    }
-
-    async fn token(
-        &self,
-        image: &ImageName,
-        challenge: &HashMap<String, String>,
-        basic: Option<SecretString>,
-    ) -> Result<SecretString> {
-        let realm = challenge
-            .get("realm")
-            .ok_or_else(|| Error::failed(format!("registry {} names no realm to log in at", image.registry)))?;
-        let scope = challenge.get("scope").cloned().unwrap_or_else(|| format!("repository:{}:pull", image.repository));
-        let mut url = reqwest::Url::parse(realm)
-            .map_err(|e| Error::failed(format!("registry {} names a broken realm", image.registry)).source(e))?;
-        {
-            let mut query = url.query_pairs_mut();
-            query.append_pair("scope", &scope);
-            if let Some(service) = challenge.get("service") {
-                query.append_pair("service", service);
-            }
-        }
-        let mut request = client()?.get(url);
-        if let Some(basic) = basic {
-            request = request.header(AUTHORIZATION, basic.expose_secret());
-        }
-        let answer = request.send().await.map_err(|e| unreachable(realm, e))?;
-        if !answer.status().is_success() {
-            return Err(bad_status(realm, answer.status()));
-        }
-        let body: serde_json::Value =
-            answer.json().await.map_err(|e| Error::failed(format!("{realm} gave no token")).source(e.without_url()))?;
-        let token = body.get("token").or_else(|| body.get("access_token")).and_then(|t| t.as_str());
-        token
-            .map(|t| SecretString::from(format!("Bearer {t}")))
-            .ok_or_else(|| Error::failed(format!("{realm} gave no token")))
     }
 
     fn password(&self, registry: &str) -> Result<Option<(String, SecretString)>> {
         let Some(auth) = self.sources.auth.get(registry) else {
             return Ok(None);
         };
-        let missing =
-            |what: String| Error::failed(format!("failed to find the password for registry {registry}: {what}"));
-        let password = match (&auth.password_env, &auth.password_file) {
-            (Some(name), _) => {
-                std::env::var(name).map_err(|_| missing(format!("the environment variable {name} is not set")))?
-            }
-            (None, Some(path)) => std::fs::read_to_string(path)
-                .map_err(|e| missing(path.display().to_string()).source(e))?
-                .trim_end_matches(['\r', '\n'])
-                .to_owned(),
-            (None, None) => return Err(missing("neither password_env nor password_file is set".into())),
-        };
-        Ok(Some((auth.user.clone(), password.into())))
+        let password = read_password(registry, auth.password_env.as_deref(), auth.password_file.as_deref())?;
+        Ok(Some((auth.user.clone(), password)))
     }
 }
 
@@ -237,32 +185,9 @@ fn login_key(image: &ImageName) -> String {
     format!("{}/{}", image.registry, image.repository)
 }
 
-/// `realm="...",service="..."`
-fn parameters(text: &str) -> HashMap<String, String> {
-    let mut all = HashMap::new();
-    let mut rest = text;
-    while let Some((key, after)) = rest.split_once('=') {
-        let key = key.trim_matches([' ', ',']).to_ascii_lowercase();
-        let (value, next) = match after.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-            None => after.split_once(',').unwrap_or((after, "")),
-        };
-        all.insert(key, value.to_owned());
-        rest = next;
-    }
-    all
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_challenge_is_read() {
-        let p = parameters(r#"realm="https://auth.example/token",service="r",scope="repository:a/b:pull,push""#);
-        assert_eq!(p.get("realm").map(String::as_str), Some("https://auth.example/token"));
-        assert_eq!(p.get("scope").map(String::as_str), Some("repository:a/b:pull,push"));
-    }
 
     #[test]
     fn only_full_names_are_taken() {

@@ -58,6 +58,7 @@ pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<Ex
         BundleCommand::Sign { bundle, key, password, expires } => {
             bundle_sign::sign(&bundle, &key, &password, expires, global).await?;
         }
+        BundleCommand::Push(args) => return super::bundle_push::push(&args, global).await,
         BundleCommand::Inspect { bundle, html } => {
             super::bundle_inspect::inspect(&bundle, html.as_deref(), global.format).await?;
         }

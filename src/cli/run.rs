@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::{Cli, Command};
-use super::{apply, bundle, init, journal, kubeconfig, lab, plan, preflight, reset, status, validate};
+use super::{apply, bundle, init, journal, kubeconfig, lab, plan, preflight, reset, serve, status, validate};
 use crate::error::{Context as _, Result};
 use crate::report::Format;
 
@@ -26,6 +26,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
                 plan::plan(&inputs, out.as_deref(), detailed_exitcode, &global).await
             }
             Command::Apply { inputs, plan, yes } => apply::apply(&inputs, plan.as_deref(), yes, &global).await,
+            Command::Serve(args) => serve::serve(&args).await,
             Command::Status(i) => status::status(&i.inventory, &global).await,
             Command::Kubeconfig { inventory, out } => kubeconfig::kubeconfig(&inventory.inventory, &out, &global).await,
             Command::Reset { inventory, hosts, all, confirm } => {

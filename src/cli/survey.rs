@@ -37,6 +37,11 @@ pub(super) fn open_bundle(path: &Path, inv: &Inventory) -> Result<Bundle> {
     Ok(bundle)
 }
 
+/// Opens a bundle; with an inventory, only one that it would take.
+pub(super) fn open_for(path: &Path, inventory: Option<&Path>) -> Result<Bundle> {
+    inventory.map_or_else(|| Bundle::open(path), |inventory| open_bundle(path, &load(inventory)?))
+}
+
 /// Proves that a bundle holds all the inventory will ask for.
 pub(super) fn closed(bundle: &Bundle, path: &Path, inv: &Inventory) -> Result<()> {
     let missing = closure(inv, bundle.manifest());

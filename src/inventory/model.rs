@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::host::{Host, HostSettings};
+use super::registry::Registry;
 use super::trust::Trust;
 
 /// A whole inventory file.
@@ -60,6 +61,9 @@ pub struct Inventory {
     /// Where `bundle lock` and `bundle build` fetch from.
     #[serde(default)]
     pub sources: Sources,
+    /// Where the nodes pull images from.
+    #[serde(default)]
+    pub registry: Registry,
     /// Whose signatures a bundle needs before `plan` and `apply` use it.
     #[serde(default)]
     pub trust: Trust,

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 
 use super::diagnostic::{Diagnostic, Severity, render_for_stderr};
 use super::model::Inventory;
+use super::registry::RegistryMode;
 use super::schema::schema;
 use super::tree::{Finding, Tree};
 use super::{structure, validate};
@@ -31,7 +32,7 @@ pub struct Loaded {
 pub fn load(path: &Path) -> Result<Loaded> {
     let text = read(path)?;
     let file = path.display().to_string();
-    judge(&text, &|path| expand_home(path).exists()).map_err(|diagnostics| {
+    let loaded = judge(&text, &|path| expand_home(path).exists()).map_err(|diagnostics| {
         let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
         let problems = if errors == 1 { "1 problem".into() } else { format!("{errors} problems") };
         Error::invalid(format!("the inventory {file} has {problems}")).diagnostics(render_for_stderr(
@@ -39,7 +40,26 @@ pub fn load(path: &Path) -> Result<Loaded> {
             &text,
             &diagnostics,
         ))
-    })
+    })?;
+    with_registry_ca(loaded, path)
+}
+
+/// Reads the CA of the registry, so that a plan holds what is put onto the nodes. Beside the inventory when its path is
+/// relative.
+fn with_registry_ca(mut loaded: Loaded, inventory: &Path) -> Result<Loaded> {
+    let registry = &mut loaded.inventory.registry;
+    if let Some(file) = registry.ca_file.as_ref().filter(|_| registry.mode == RegistryMode::External) {
+        let path = inventory.parent().unwrap_or(Path::new("")).join(expand_home(file));
+        let hint = "registry.ca_file is a PEM file of certificates, and of nothing else";
+        let reading = || format!("failed to read the registry's CA {}", path.display());
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::invalid(reading()).source(e).hint(hint))?;
+        // It goes to every node and into plans: a key in the same file must not.
+        if !text.contains("-----BEGIN CERTIFICATE-----") || text.contains("PRIVATE KEY") {
+            return Err(Error::invalid(reading()).hint(hint));
+        }
+        registry.ca = Some(text);
+    }
+    Ok(loaded)
 }
 
 /// The text of the inventory file at `path`.

@@ -157,9 +157,12 @@ fn runtime(input: &Input<'_>, node: &Node, arch: Arch, steps: &mut HostSteps<'_>
         ),
         "containerd's settings",
     );
-    for (registry, mirrors) in &inv.runtime.mirrors {
+    if let Some(ca) = &inv.registry.ca {
+        add("registry-ca", file(super::mirrors::REGISTRY_CA, ca.clone()), "containerd trusts the registry");
+    }
+    for (registry, content) in super::mirrors::hosts_files(inv, &input.parts.registries()?, &node.name)? {
         let path = format!("/etc/containerd/certs.d/{registry}/hosts.toml");
-        add(&format!("mirror-{registry}"), file(path, template::hosts_toml(registry, mirrors)?), "registry mirrors");
+        add(&format!("mirror-{registry}"), file(path, content), "registry mirrors");
     }
     let containerd_unit = format!("{UNITS}/containerd.service");
     add("containerd-unit", file(&containerd_unit, template::containerd_unit()?), "containerd's unit");

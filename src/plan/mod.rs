@@ -4,6 +4,7 @@ mod assemble;
 mod cluster_steps;
 mod desired;
 mod host_steps;
+mod mirrors;
 mod model;
 mod parts;
 mod planner;

@@ -1,6 +1,8 @@
 //! What the planner takes from a bundle. Pure.
 
-use crate::bundle::{Artifact, ArtifactKind, BundleManifest};
+use std::collections::BTreeSet;
+
+use crate::bundle::{Artifact, ArtifactKind, BundleManifest, ImageName};
 use crate::error::{Error, Result};
 use crate::inventory::{Arch, Inventory};
 use crate::kubeadm::ClusterImages;
@@ -39,6 +41,12 @@ impl<'a> Parts<'a> {
             .filter(|a| a.kind == ArtifactKind::Image && a.arch == arch)
             .filter(|a| control_plane || !CONTROL_PLANE_ONLY.contains(&base_name(&a.name)))
             .collect()
+    }
+
+    /// The registries that the images' names begin with.
+    pub(super) fn registries(&self) -> Result<BTreeSet<String>> {
+        let images = self.bundle.artifacts.iter().filter(|a| a.kind == ArtifactKind::Image);
+        images.map(|a| ImageName::parse(&a.name).map(|i| i.registry)).collect()
     }
 
     /// The full name of the image whose repository ends in `/name`.

@@ -66,9 +66,38 @@ pub fn containerd_config(inv: &Inventory, containerd_version: &str, pause: &str)
     toml::to_string(&merged).context(|| "failed to write containerd's settings (runtime.containerd_config)".into())
 }
 
-/// `/etc/containerd/certs.d/<registry>/hosts.toml`
-pub fn hosts_toml(registry: &str, mirrors: &[String]) -> Result<String> {
-    render_with("hosts.toml", json!({ "registry": registry, "mirrors": mirrors }))
+/// A registry that is asked instead of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// Its base URL.
+    pub url: String,
+    /// The path on the node of the CA that its certificate is from; the system's when `None`.
+    pub ca: Option<String>,
+    /// Whether `url` is the whole of what goes before a repository's name, `/v2` with it.
+    pub whole_path: bool,
+}
+
+impl Mirror {
+    /// A mirror by its URL alone.
+    #[must_use]
+    pub fn plain(url: &str) -> Self {
+        Self { url: url.to_owned(), ca: None, whole_path: false }
+    }
+}
+
+/// `/etc/containerd/certs.d/<registry>/hosts.toml`: the mirrors are asked in order, and then the registry itself when
+/// `upstream` says so.
+pub fn hosts_toml(registry: &str, mirrors: &[Mirror], upstream: bool) -> Result<String> {
+    let mirrors: Vec<_> =
+        mirrors.iter().map(|m| json!({ "url": m.url, "ca": m.ca, "whole_path": m.whole_path })).collect();
+    // containerd asks `server` last, and the registry itself when there is none: the last mirror stands in its place.
+    let (hosts, last) = match mirrors.split_last() {
+        // A file without any host is refused (`invalid host tree`): a mirror that is alone stands in both places.
+        Some((last, [])) if !upstream => (vec![last.clone()], last.clone()),
+        Some((last, hosts)) if !upstream => (hosts.to_vec(), last.clone()),
+        _ => (mirrors, serde_json::Value::Null),
+    };
+    render_with("hosts.toml", json!({ "registry": registry, "hosts": hosts, "last": last }))
 }
 
 /// `containerd.service`

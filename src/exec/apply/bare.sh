@@ -35,6 +35,9 @@ if grep -q '^# BEGIN provision' /etc/hosts; then
         chmod --reference=/etc/hosts /etc/hosts.provision-partial && mv -f /etc/hosts.provision-partial /etc/hosts
 fi
 for f in $2; do rm -f -- "$f"; done
+for f in /etc/containerd/certs.d/*/hosts.toml; do
+    head -n 1 "$f" 2>/dev/null | grep -q '^# Written by provision' && rm -f -- "$f" && rmdir "${f%/*}" 2>/dev/null
+done
 for d in $3; do rm -rf -- "$d"; done
 # Directories that others may use too go only when nothing is left in them.
 for d in /etc/systemd/system/kubelet.service.d /etc/kubernetes/manifests /etc/kubernetes /etc/cni/net.d /etc/cni /opt/cni/bin /opt/cni \

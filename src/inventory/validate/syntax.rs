@@ -69,6 +69,12 @@ pub(super) fn is_registry(text: &str) -> bool {
     named && port.is_none_or(|p| p.parse::<u16>().is_ok_and(|p| p != 0))
 }
 
+/// What may stand before a repository's name: path components as the OCI distribution specification has them, with no
+/// dots or runs of separators that it would have to be asked about.
+pub(super) fn is_path_prefix(text: &str) -> bool {
+    text.len() <= 128 && text.split('/').all(|part| part.split(['.', '_']).all(is_dns_label))
+}
+
 /// An image tag, as the OCI distribution specification has it.
 pub(super) fn is_image_tag(text: &str) -> bool {
     text.len() <= 128

@@ -1,0 +1,71 @@
+//! What each registry mode needs.
+
+use super::judge::{at, under};
+use super::syntax::{is_base_url, is_path_prefix};
+use crate::inventory::model::Inventory;
+use crate::inventory::structure::shown;
+use crate::inventory::tree::Finding;
+use crate::inventory::{Registry, RegistryMode};
+
+pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
+    let registry = &inventory.registry;
+    match registry.mode {
+        RegistryMode::Preload => unused(registry, found),
+        RegistryMode::External => external(registry, found),
+        RegistryMode::Builtin => found.push(Finding::error(
+            at(["registry", "mode"]),
+            "mode \"builtin\" is not there yet",
+            "run `provision serve` where you like and name it with mode \"external\", or leave [registry] out",
+        )),
+    }
+}
+
+fn unused(registry: &Registry, found: &mut Vec<Finding>) {
+    let set = [
+        ("urls", !registry.urls.is_empty()),
+        ("prefix", registry.prefix.is_some()),
+        ("ca_file", registry.ca_file.is_some()),
+    ];
+    for (key, _) in set.into_iter().filter(|(_, set)| *set) {
+        found.push(Finding::warning(
+            at(["registry", key]),
+            format!("`{key}` has no effect in mode \"preload\""),
+            "set mode = \"external\", or remove it",
+        ));
+    }
+}
+
+fn external(registry: &Registry, found: &mut Vec<Finding>) {
+    if registry.urls.is_empty() {
+        found.push(Finding::error(
+            at(["registry", "mode"]),
+            "mode \"external\" needs the `urls` of the registry",
+            "add urls = [\"https://registry.example.internal\"]; several when the same is in several",
+        ));
+    }
+    for (index, url) in registry.urls.iter().enumerate() {
+        // A path would be another prefix: one place for it is enough.
+        if !is_base_url(url) || url.split("://").nth(1).is_some_and(|u| u.trim_end_matches('/').contains('/')) {
+            found.push(Finding::error(
+                under(&at(["registry", "urls"]), index),
+                format!("\"{}\" is not the URL of a registry", shown(url)),
+                "write scheme, host and port, like \"https://registry.example.internal:5000\"; what comes before the \
+                 repositories' names is `prefix`",
+            ));
+        }
+    }
+    if registry.ca_file.is_some() && registry.urls.iter().any(|u| u.starts_with("http://")) {
+        found.push(Finding::warning(
+            at(["registry", "ca_file"]),
+            "`ca_file` has no effect for a URL without encryption",
+            "write https:// in `urls`, or remove it",
+        ));
+    }
+    if let Some(prefix) = registry.prefix.as_deref().filter(|p| !is_path_prefix(p)) {
+        found.push(Finding::error(
+            at(["registry", "prefix"]),
+            format!("\"{}\" cannot stand before a repository's name", shown(prefix)),
+            "write what `bundle push REGISTRY/PREFIX` was given, like \"k8s\" or \"mirror/k8s\"",
+        ));
+    }
+}
