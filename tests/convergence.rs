@@ -104,7 +104,13 @@ fn bundle(inv: &Inventory) -> BundleManifest {
     images.sort();
     images.dedup();
     artifacts.extend(images.iter().map(|i| artifact(ArtifactKind::Image, i, i.rsplit(':').next().unwrap(), &[])));
-    BundleManifest { format_version: BUNDLE_FORMAT, kubernetes: "1.36.2".into(), lock: Digest::of(b"lock"), artifacts }
+    BundleManifest {
+        format_version: BUNDLE_FORMAT,
+        kubernetes: "1.36.2".into(),
+        lock: Digest::of(b"lock"),
+        artifacts,
+        addons: Vec::new(),
+    }
 }
 
 /// A world of bare hosts that knows which images each host needs before kubeadm.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::archive::members;
+use super::charts::{add_addons, addons};
 use super::fetch::fetch;
 use super::hash::hash_file;
 use super::http::client;
@@ -51,12 +52,14 @@ pub async fn build(
     .try_collect()
     .await?;
     artifacts.extend(images);
+    artifacts.extend(add_addons(&partial, &registries, lock, sink.as_ref()).await?);
     let lock_digest = Digest::of(lock.to_toml()?.as_bytes());
     let mut manifest = BundleManifest {
         format_version: BUNDLE_FORMAT,
         kubernetes: lock.kubernetes.clone(),
         lock: lock_digest,
         artifacts,
+        addons: addons(lock),
     };
     let canonical = manifest.to_canonical_json();
     manifest = serde_json::from_str(&canonical).context(|| "failed to read bundle.json back".into())?;
@@ -99,7 +102,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// Puts a cached blob into the bundle, hashed once more on the way. A hard link when the file system allows it: the
 /// cache's files are never written to again.
-async fn place(dir: &Path, cached: &Path, digest: &Digest) -> Result<u64> {
+pub(super) async fn place(dir: &Path, cached: &Path, digest: &Digest) -> Result<u64> {
     let target = dir.join("blobs/sha256").join(digest.hex());
     let found = hash_file(cached).await?;
     if found != *digest {

@@ -3,7 +3,7 @@
 use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode};
 
 use crate::error::{Context as _, Error, Result};
 
@@ -61,13 +61,20 @@ pub(super) fn bad_status(url: &str, status: StatusCode) -> Error {
 
 /// A small text, with retries.
 pub(super) async fn get_text(url: &str) -> Result<Option<String>> {
-    let client = client()?;
+    get_text_by(url, &|| Ok(client()?.get(url))).await
+}
+
+/// A small text that `request` (called once per attempt) asks for, with retries.
+pub(super) async fn get_text_by(
+    url: &str,
+    request: &(dyn Fn() -> Result<RequestBuilder> + Send + Sync),
+) -> Result<Option<String>> {
     let mut last = None;
     for attempt in 1..=ATTEMPTS {
         if attempt > 1 {
             back_off(attempt).await;
         }
-        match client.get(url).send().await {
+        match request()?.send().await {
             Ok(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(None),
             Ok(answer) if answer.status().is_success() => match answer.text().await {
                 Ok(text) => return Ok(Some(text)),

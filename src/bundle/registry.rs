@@ -28,18 +28,22 @@ const MAX_MANIFEST: usize = 4 << 20;
 pub(super) struct ImageName {
     pub(super) registry: String,
     pub(super) repository: String,
+    /// Or a digest, `sha256:...`.
     pub(super) tag: String,
 }
 
 impl ImageName {
-    /// Reads `registry/repository:tag`. A name without a registry is an error: what it means differs between tools.
+    /// Reads `registry/repository:tag` or `registry/repository@sha256:...`. A name without a registry is an error: what it means differs between tools.
     pub(super) fn parse(name: &str) -> Result<Self> {
         let bad = || {
             Error::invalid(format!("`{name}` is not a full image name"))
                 .hint("write registry, repository and tag, like docker.io/library/busybox:1.36")
         };
         let (registry, rest) = name.split_once('/').ok_or_else(bad)?;
-        let (repository, tag) = rest.rsplit_once(':').ok_or_else(bad)?;
+        let (repository, tag) = match rest.split_once('@') {
+            Some((repository, digest)) if digest.parse::<Digest>().is_ok() => (repository, digest),
+            _ => rest.rsplit_once(':').ok_or_else(bad)?,
+        };
         if !(registry.contains('.') || registry.contains(':') || registry == "localhost") || tag.contains('/') {
             return Err(bad());
         }
@@ -160,12 +164,7 @@ impl<'a> Registries<'a> {
 
     async fn log_in(&self, image: &ImageName, headers: &HeaderMap) -> Result<()> {
         let challenge = headers.get(WWW_AUTHENTICATE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let own = self.password(&image.registry)?;
-        let basic = own.as_ref().map(|(user, password)| {
-            use base64::Engine as _;
-            let pair = format!("{user}:{}", password.expose_secret());
-            SecretString::from(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
-        });
+        let basic = self.basic(&image.registry)?;
         let (scheme, rest) = challenge.split_once(' ').unwrap_or((challenge, ""));
         let login = if scheme.eq_ignore_ascii_case("bearer") {
             self.token(image, &parameters(rest), basic).await?
@@ -214,6 +213,15 @@ impl<'a> Registries<'a> {
         token
             .map(|t| SecretString::from(format!("Bearer {t}")))
             .ok_or_else(|| Error::failed(format!("{realm} gave no token")))
+    }
+
+    /// The Authorization header of the login that the inventory has for this host.
+    pub(super) fn basic(&self, host: &str) -> Result<Option<SecretString>> {
+        Ok(self.password(host)?.map(|(user, password)| {
+            use base64::Engine as _;
+            let pair = format!("{user}:{}", password.expose_secret());
+            SecretString::from(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
+        }))
     }
 
     fn password(&self, registry: &str) -> Result<Option<(String, SecretString)>> {

@@ -42,6 +42,9 @@ const DEFAULTS: &[(u32, [&str; 5])] = &[
     (20, ["1.6.38", "1.1.15", "1.1.1", "1.22.1", "3.4.37"]),
 ];
 
+/// The helm that installs charts, when the inventory names none: it speaks with every Kubernetes version of ours.
+const HELM: &str = "4.2.3";
+
 /// `[containerd, runc, cni-plugins, crictl, etcd]` for this minor.
 fn defaults(minor: u32) -> [&'static str; 5] {
     DEFAULTS.iter().find(|(from, _)| minor >= *from).map_or(DEFAULTS[DEFAULTS.len() - 1].1, |(_, v)| *v)
@@ -93,6 +96,11 @@ pub fn wanted(inv: &Inventory) -> Result<Wanted> {
             format!("{}/v{v}/etcd-v{v}-linux-{a}.tar.gz", s.etcd),
             Some(sums),
         );
+        if !inv.charts.is_empty() {
+            let v = pick(&inv.tools.helm_version, HELM);
+            let url = format!("{}/helm-v{v}-linux-{a}.tar.gz", s.helm);
+            add(ArtifactKind::Archive, "helm", v, url.clone(), Some(format!("{url}.sha256sum")));
+        }
     }
     let mut images = vec![inv.verify.image.clone()];
     let endpoint = |default: &str| inv.endpoint.image.clone().unwrap_or_else(|| default.to_owned());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 
 use super::args::Global;
-use crate::bundle::{Bundle, Digest, closure};
+use crate::bundle::{Bundle, Digest, addon_gaps, closure, known_addons};
 use crate::error::{Context as _, Error, Result};
 use crate::facts::{Finding, Severity, gather, observe, preflight};
 use crate::host::ssh::{SshConnector, SshOptions};
@@ -30,7 +30,8 @@ pub(super) fn load(path: &Path) -> Result<Inventory> {
 /// Opens a bundle and proves that it holds all the inventory will ask for, before any host is touched.
 pub(super) fn open_bundle(path: &Path, inv: &Inventory) -> Result<Bundle> {
     let bundle = Bundle::open(path)?;
-    let missing = closure(inv, bundle.manifest());
+    let mut missing = closure(inv, bundle.manifest());
+    missing.extend(addon_gaps(inv, bundle.manifest(), &known_addons(inv, &bundle)?));
     if missing.is_empty() {
         return Ok(bundle);
     }

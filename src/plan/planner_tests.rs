@@ -51,6 +51,7 @@ fn bundle() -> BundleManifest {
         kubernetes: "1.36.2".into(),
         lock: Digest::of(b""),
         artifacts: binaries.into_iter().chain(archives).chain(images).collect(),
+        addons: Vec::new(),
     }
 }
 
