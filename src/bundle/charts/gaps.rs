@@ -6,11 +6,12 @@
 //! a new bundle. A machine that cannot run that helm gets an error rather than a guess.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Seek as _, SeekFrom};
 
 use super::helm::{Helm, Release};
 use crate::bundle::manifest::{Addon, ArtifactKind, BundleManifest, Digest};
 use crate::bundle::verify::Bundle;
-use crate::error::Result;
+use crate::error::{Context as _, Result};
 use crate::image::full_name;
 use crate::inventory::{Arch, Chart, Inventory, RawManifest};
 
@@ -51,18 +52,31 @@ pub fn known_addons(inv: &Inventory, bundle: &Bundle) -> Result<Vec<Addon>> {
         };
         let helm = match &helm {
             Some(helm) => helm,
-            None => helm.insert(Helm::unpack(&bundle.blob_path(&archive.digest))?),
+            None => helm.insert(Helm::unpack(read(bundle, &archive.digest)?)?),
         };
+        let packed = helm.keep(read(bundle, &addon.digest)?)?;
         let images = helm.images(&Release {
             name: &chart.name,
             namespace: &chart.namespace,
-            chart: &bundle.blob_path(&addon.digest),
+            chart: &packed,
             values: &chart.values_texts(),
             kubernetes: inv.cluster.version.trim_start_matches('v'),
         })?;
         (addon.inputs, addon.images) = (inputs, images.into_iter().collect());
     }
     Ok(known)
+}
+
+/// The bytes of a blob, wherever in the bundle they lie.
+fn read(bundle: &Bundle, digest: &Digest) -> Result<Box<dyn Read>> {
+    let mut all: Box<dyn Read> = Box::new(std::io::empty());
+    for piece in bundle.blob(digest)?.pieces {
+        let reading = || format!("failed to read {}", piece.path.display());
+        let mut file = std::fs::File::open(&piece.path).context(reading)?;
+        file.seek(SeekFrom::Start(piece.offset)).context(reading)?;
+        all = Box::new(all.chain(file.take(piece.len)));
+    }
+    Ok(all)
 }
 
 fn is_of(addon: &Addon, chart: &Chart) -> bool {

@@ -1,7 +1,7 @@
 //! The bundle's own helm, run here to see what a chart makes.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
+use std::io::Read;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,14 +37,13 @@ pub(super) struct Helm {
 
 impl Helm {
     /// Takes helm out of its release archive. Blocking.
-    pub(super) fn unpack(archive: &Path) -> Result<Self> {
-        let unpacking = || format!("failed to unpack helm from {}", archive.display());
+    pub(super) fn unpack(archive: impl Read) -> Result<Self> {
+        let unpacking = || "failed to unpack helm".to_owned();
         let dir = tempfile::Builder::new()
             .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir()
             .context(|| "failed to make a temporary directory".into())?;
-        let file = std::fs::File::open(archive).context(unpacking)?;
-        let mut tar = tar::Archive::new(MultiGzDecoder::new(std::io::BufReader::new(file)));
+        let mut tar = tar::Archive::new(MultiGzDecoder::new(std::io::BufReader::new(archive)));
         for entry in tar.entries().context(unpacking)? {
             let mut entry = entry.context(unpacking)?;
             let is_helm = entry.header().entry_type().is_file() && entry.path_bytes().ends_with(b"/helm");
@@ -55,7 +54,15 @@ impl Helm {
                 return Ok(Self { dir });
             }
         }
-        Err(Error::invalid(format!("{} holds no helm", archive.display())))
+        Err(Error::invalid("the archive of helm holds no helm"))
+    }
+
+    /// Keeps a packed chart beside helm and returns where. Blocking.
+    pub(super) fn keep(&self, mut chart: impl Read) -> Result<PathBuf> {
+        let keeping = || "failed to write a chart".to_owned();
+        let path = self.dir.path().join("chart.tgz");
+        std::io::copy(&mut chart, &mut std::fs::File::create(&path).context(keeping)?).context(keeping)?;
+        Ok(path)
     }
 
     /// The images of a release, as an installation and as an upgrade would name them. Blocking.
@@ -73,7 +80,8 @@ impl Helm {
     fn template(&self, release: &Release<'_>, upgrade: bool) -> Result<String> {
         let attempted = || format!("failed to render the release {} in {}", release.name, release.namespace);
         let at = |name: &str| self.dir.path().join(name);
-        let chart = release.chart.to_string_lossy().into_owned();
+        // helm runs in a directory of its own.
+        let chart = std::path::absolute(release.chart).context(attempted)?.to_string_lossy().into_owned();
         let version = format!("v{}", release.kubernetes);
         let mut args: Vec<String> = ["template", release.name, &chart, "--namespace", release.namespace]
             .into_iter()

@@ -90,7 +90,9 @@ async fn helm(files: &[LockedFile]) -> Result<std::sync::Arc<Helm>> {
     let url = locked.url.clone();
     let request = move || Ok(client()?.get(&url));
     let archive = fetch(&locked.url, &locked.sha256, &request, &|_, _| {}).await?;
-    let unpacked = tokio::task::spawn_blocking(move || Helm::unpack(&archive)).await;
+    let unpacking = || format!("failed to read {}", archive.display());
+    let file = std::fs::File::open(&archive).context(unpacking)?;
+    let unpacked = tokio::task::spawn_blocking(move || Helm::unpack(file)).await;
     Ok(std::sync::Arc::new(unpacked.context(|| "failed to unpack helm".into())??))
 }
 
