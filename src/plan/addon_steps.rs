@@ -6,10 +6,17 @@ use super::planner::Input;
 use crate::bundle::{Addon, ArtifactKind};
 use crate::error::{Error, Result};
 use crate::resource::release_mark;
+use crate::version::KubeVersion;
+
+/// Before this minor, server-side apply refuses a port that leaves its protocol to the default, and more of that kind
+/// (kubernetes/kubernetes#98576).
+const SERVER_SIDE_FROM_MINOR: u32 = 22;
 
 /// The steps, in the inventory's order, manifests first: they may bring what charts rely on. Each comes after `after`.
 pub(super) fn addon_steps(input: &Input<'_>, voice: &str, after: &[StepId]) -> Result<Vec<Desired>> {
     let mut steps = HostSteps::new(voice);
+    let version: KubeVersion = input.inv.cluster.version.parse()?;
+    let server_side = version.minor >= SERVER_SIDE_FROM_MINOR;
     let mut add = |what: String, addon: &Addon, action: Action, why: String| {
         let id = format!("{}/{voice}/{what}", PhaseId::Addons.as_str());
         // Several releases may be of one chart.
@@ -27,7 +34,7 @@ pub(super) fn addon_steps(input: &Input<'_>, voice: &str, after: &[StepId]) -> R
     };
     for manifest in &input.inv.manifests {
         let addon = find(input, ArtifactKind::Manifest, "", &manifest.name)?;
-        let action = Action::ApplyManifest { name: manifest.name.clone(), digest: addon.digest.clone() };
+        let action = Action::ApplyManifest { name: manifest.name.clone(), digest: addon.digest.clone(), server_side };
         let why = format!("{} must be on the cluster as it is in the bundle", manifest.name);
         add(format!("manifest-{}", manifest.name), addon, action, why);
     }
@@ -40,6 +47,7 @@ pub(super) fn addon_steps(input: &Input<'_>, voice: &str, after: &[StepId]) -> R
             mark: release_mark(&addon.digest, &chart.values_texts()),
             timeout_s: chart.timeout_s,
             atomic: chart.atomic,
+            server_side,
         };
         let why = format!("version {} of its chart with the inventory's values", addon.version);
         add(format!("release-{}.{}", chart.namespace, chart.name), addon, action, why);

@@ -316,6 +316,8 @@ pub enum Action {
         name: String,
         /// The file.
         digest: Digest,
+        /// Whether the API server does the applying; one before 1.22 cannot be relied upon for that.
+        server_side: bool,
     },
     /// Install or upgrade a Helm release from the content store (run on a control plane). The values are the
     /// inventory's, and stand in no plan: they may be secret.
@@ -332,6 +334,8 @@ pub enum Action {
         timeout_s: u64,
         /// Whether helm takes back what failed.
         atomic: bool,
+        /// As with manifests.
+        server_side: bool,
     },
     /// Make the host bare: kubeadm reset, containers, mounts, interfaces, rules, units, files.
     ResetHost {

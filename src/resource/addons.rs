@@ -30,8 +30,8 @@ pub(super) fn is_released(answer: &Answer, mark: &str) -> bool {
 }
 
 /// Asks whether applying the manifest, which must be in the node's store, would change anything.
-pub(super) fn manifest_probe(digest: &Digest) -> Probe {
-    shell_probe("manifest", &[digest.hex()])
+pub(super) fn manifest_probe(digest: &Digest, server_side: bool) -> Probe {
+    shell_probe("manifest", &[digest.hex(), if server_side { "true" } else { "false" }])
 }
 
 /// Asks for all releases that we installed.

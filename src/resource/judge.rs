@@ -46,7 +46,7 @@ pub fn probes(action: &Action) -> Vec<Probe> {
         Action::WaitControlPlane { address, .. } => vec![control_plane_probe(address)],
         Action::WaitEtcdMembers { .. } => vec![etcd_probe()],
         Action::TestPodNetwork { .. } => vec![shell_probe("namespace", &[VERIFY_NAMESPACE])],
-        Action::ApplyManifest { digest, .. } => vec![manifest_probe(digest)],
+        Action::ApplyManifest { digest, server_side, .. } => vec![manifest_probe(digest, *server_side)],
         Action::HelmRelease { release, namespace, .. } => vec![release_probe(release, namespace)],
     }
 }

@@ -15,20 +15,21 @@ use crate::resource::{RELEASE_LABEL, blob_path, release_mark};
 /// Objects that admission webhooks look at take their time.
 const MANIFEST_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// `$1` the file, `$2` its sha256. Resources that the file itself defines are served only some moments later.
+/// `$1` the file, `$2` its sha256, `$3` whether the API server applies it. Resources that the file itself defines are served only some moments later.
 const MANIFEST: &str = r#"export KUBECONFIG=/etc/kubernetes/admin.conf PATH=$PATH:/usr/local/bin
 check "$1" "$2"
 n=0
-until out=$(kubectl apply --server-side --field-manager=provision -f - <"$1" 2>&1); do
+until out=$(kubectl apply --server-side="$3" --field-manager=provision -f - <"$1" 2>&1); do
     n=$((n + 1))
     case $out in *'no matches for kind'*) [ $n -lt 15 ] && sleep 2 && continue ;; esac
     printf '%s\n' "$out" >&2; exit 1
 done
 "#;
 
-pub(super) async fn manifest(ctx: &Context, host: &str, name: &str, digest: &Digest) -> Result<()> {
+pub(super) async fn manifest(ctx: &Context, host: &str, name: &str, digest: &Digest, server_side: bool) -> Result<()> {
     let text = format!("# apply:manifest\n{CHECK}{MANIFEST}");
-    let args = [&blob_path(digest), digest.hex()];
+    let blob = blob_path(digest);
+    let args = [blob.as_str(), digest.hex(), if server_side { "true" } else { "false" }];
     ctx.script(host, "manifest", &text, &args, MANIFEST_TIMEOUT, &format!("apply manifest {name}"))
         .await
         .map(drop)
@@ -48,6 +49,7 @@ pub(super) struct Release<'a> {
     pub(super) mark: &'a str,
     pub(super) timeout_s: u64,
     pub(super) atomic: bool,
+    pub(super) server_side: bool,
 }
 
 /// helm rolled an upgrade back.
@@ -58,15 +60,17 @@ const TAKEN_AWAY: u32 = 82;
 const BUSY: u32 = 83;
 
 /// `$1` the chart, `$2` its sha256, `$3` release, `$4` namespace, `$5` description, `$6` label, `$7` seconds, `$8`
-/// whether to take back what failed. Each line of its input is one file of values in base64, which touches memory only.
+/// whether to take back what failed, `$9` whether the API server applies it. Each line of its input is one file of
+/// values in base64; they touch memory only.
 ///
 /// A revision that is left pending blocks every later one. When the mark of an installation of ours is there, it was
 /// broken off on this host (a power cut), and its record is removed: what it had made is then adopted.
 const RELEASE: &str = r#"export KUBECONFIG=/etc/kubernetes/admin.conf PATH=$PATH:/usr/local/bin
-chart=$1 sum=$2 release=$3 ns=$4 mark=$5 label=$6 seconds=$7 atomic=$8
+chart=$1 sum=$2 release=$3 ns=$4 mark=$5 label=$6 seconds=$7 atomic=$8 server=$9
 check "$chart" "$sum"
 umask 077
-mkdir -p /run/provision && t=$(mktemp -d /run/provision/helm.XXXXXX) || exit 1
+t=/run/provision/helm-$ns.$release
+mkdir -p /run/provision && rm -rf "$t" && mkdir "$t" || exit 1
 trap 'rm -rf "$t"' EXIT
 trap 'exit 143' TERM INT HUP
 # No plugin or setting of the administrator's.
@@ -84,9 +88,13 @@ case $(newest) in *'"status":"pending-'*)
         kubectl -n "$ns" delete secret -l "owner=helm,name=$release,status=$s" >/dev/null || exit 1
     done ;;
 esac
-# helm 4 has another name for it.
-case $(helm version --template '{{.Version}}') in v3.*) undo=--atomic ;; *) undo=--rollback-on-failure ;; esac
-[ "$atomic" = yes ] && set -- "$@" "$undo"
+# helm 4 has another name for --atomic, and lets the API server apply what is new if it is not told otherwise.
+case $(helm version --template '{{.Version}}') in
+    v3.*) undo=--atomic ;;
+    *) undo=--rollback-on-failure; [ "$server" = true ] || set -- "$@" --server-side=false ;;
+esac
+[ "$atomic" = true ] && set -- "$@" "$undo"
+before=$(newest)
 mkdir -p "${begun%/*}" && : >"$begun" || exit 1
 helm upgrade --install "$release" "$t/chart.tgz" -n "$ns" --create-namespace --reset-values --wait \
     --timeout "${seconds}s" --description "$mark" --labels "$label" "$@" >"$t/out" 2>&1
@@ -96,11 +104,12 @@ rm -f "$begun"
 kubectl -n "$ns" get events --field-selector type=Warning --sort-by=.lastTimestamp \
     -o 'custom-columns=OBJECT:.involvedObject.name,REASON:.reason,MESSAGE:.message' --no-headers 2>/dev/null | tail -n 6 >&2
 tail -n 8 "$t/out" >&2
-[ "$atomic" = yes ] || exit 1
+[ "$atomic" = true ] || exit 1
 # helm says in its own words only that it tried to; what is there now says what came of it.
 case $(newest) in
-    *'"status":"deployed"'*'"description":"Rollback to '*) exit 81 ;;
     '' | '[]') exit 82 ;;
+    "$before") ;;
+    *'"status":"deployed"'*'"description":"Rollback to '*) exit 81 ;;
 esac
 exit 1
 "#;
@@ -111,7 +120,7 @@ pub(super) async fn release(
     wanted: &Release<'_>,
     notes: &(dyn Fn(StepNote) + Send + Sync),
 ) -> Result<()> {
-    let Release { release, namespace, digest, mark, timeout_s, atomic } = *wanted;
+    let Release { release, namespace, digest, mark, timeout_s, atomic, server_side } = *wanted;
     let chart = ctx.inventory.charts.iter().find(|c| c.name == release && c.namespace == namespace);
     let texts = chart.map(crate::inventory::Chart::values_texts).unwrap_or_default();
     if release_mark(digest, &texts) != mark {
@@ -119,6 +128,7 @@ pub(super) async fn release(
             .hint("make a new plan"));
     }
     let input: String = texts.iter().map(|t| base64::engine::general_purpose::STANDARD.encode(t) + "\n").collect();
+    let flag = |set: bool| if set { "true" } else { "false" };
     let (blob, seconds) = (blob_path(digest), timeout_s.to_string());
     let args = [
         blob.as_str(),
@@ -128,7 +138,8 @@ pub(super) async fn release(
         mark,
         RELEASE_LABEL,
         &seconds,
-        if atomic { "yes" } else { "no" },
+        flag(atomic),
+        flag(server_side),
     ];
     let text = format!("# apply:release\n{CHECK}{RELEASE}");
     // A rollback may take as long as what it takes back.
@@ -144,7 +155,7 @@ pub(super) async fn release(
             "the lines above say what did not come up; with `atomic = false` it stays as it is for a look",
         ),
         ExitState::Code(TAKEN_AWAY) => (
-            format!("install release {release}: helm took what it had made away again"),
+            format!("install release {release}: helm left nothing of it"),
             "the lines above say what did not come up; with `atomic = false` it stays as it is for a look",
         ),
         ExitState::Code(BUSY) => (

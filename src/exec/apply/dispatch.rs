@@ -48,9 +48,19 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
         Action::TestPodNetwork { image, nodes, timeout_s } => {
             network::test(ctx, host, image, nodes, *timeout_s, notes).await
         }
-        Action::ApplyManifest { name, digest } => addons::manifest(ctx, host, name, digest).await,
-        Action::HelmRelease { release, namespace, digest, mark, timeout_s, atomic } => {
-            let wanted = addons::Release { release, namespace, digest, mark, timeout_s: *timeout_s, atomic: *atomic };
+        Action::ApplyManifest { name, digest, server_side } => {
+            addons::manifest(ctx, host, name, digest, *server_side).await
+        }
+        Action::HelmRelease { release, namespace, digest, mark, timeout_s, atomic, server_side } => {
+            let wanted = addons::Release {
+                release,
+                namespace,
+                digest,
+                mark,
+                timeout_s: *timeout_s,
+                atomic: *atomic,
+                server_side: *server_side,
+            };
             addons::release(ctx, host, &wanted, notes).await
         }
         Action::ResetHost { node, files, units, dirs } => reset::host(ctx, host, node, files, units, dirs).await,

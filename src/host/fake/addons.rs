@@ -41,7 +41,7 @@ impl World {
 
     /// The script that applies a manifest.
     pub(super) fn manifest(&mut self, name: &str, args: &[&str]) -> Output {
-        let &[_, hex] = args else { return broken(2, "bad arguments") };
+        let &[_, hex, _] = args else { return broken(2, "bad arguments") };
         let stored = self.machines.get(name).is_some_and(|m| m.blobs.keys().any(|b| b.hex() == hex));
         match self.through_admin(name) {
             Err(e) => broken(1, e),
