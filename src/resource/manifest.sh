@@ -3,4 +3,5 @@
 export KUBECONFIG=/etc/kubernetes/admin.conf PATH=$PATH:/usr/local/bin
 f=/var/lib/provision/blobs/sha256/$1
 [ -f "$f" ] || exit 3
-kubectl --request-timeout=10s diff --server-side="$2" --field-manager=provision -f - <"$f" >/dev/null
+[ "$2" = true ] && set -- --server-side --force-conflicts || set --
+kubectl --request-timeout=10s diff "$@" --field-manager=provision -f - <"$f" >/dev/null

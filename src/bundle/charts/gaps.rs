@@ -8,10 +8,12 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Seek as _, SeekFrom};
 
+use sha2::{Digest as _, Sha256};
+
 use super::helm::{Helm, Release};
 use crate::bundle::manifest::{Addon, ArtifactKind, BundleManifest, Digest};
 use crate::bundle::verify::Bundle;
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::image::full_name;
 use crate::inventory::{Arch, Chart, Inventory, RawManifest};
 
@@ -67,8 +69,25 @@ pub fn known_addons(inv: &Inventory, bundle: &Bundle) -> Result<Vec<Addon>> {
     Ok(known)
 }
 
-/// The bytes of a blob, wherever in the bundle they lie.
+/// The bytes of a blob, hashed before anything is made of them: what runs here is nothing but what the bundle names.
 fn read(bundle: &Bundle, digest: &Digest) -> Result<Box<dyn Read>> {
+    let (mut blob, mut hasher, mut buffer) = (pieces(bundle, digest)?, Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match blob.read(&mut buffer).context(|| format!("failed to read the blob {digest}"))? {
+            0 => break,
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+    let found = Digest::from_hash(hasher.finalize().as_ref());
+    if found != *digest {
+        return Err(Error::invalid(format!("the blob {digest} of the bundle hashes to {found}"))
+            .hint("`provision bundle verify` names all that is damaged; copy the bundle again from its medium"));
+    }
+    pieces(bundle, digest)
+}
+
+/// The bytes of a blob, wherever in the bundle they lie.
+fn pieces(bundle: &Bundle, digest: &Digest) -> Result<Box<dyn Read>> {
     let mut all: Box<dyn Read> = Box::new(std::io::empty());
     for piece in bundle.blob(digest)?.pieces {
         let reading = || format!("failed to read {}", piece.path.display());

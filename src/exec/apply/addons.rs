@@ -15,11 +15,13 @@ use crate::resource::{RELEASE_LABEL, blob_path, release_mark};
 /// Objects that admission webhooks look at take their time.
 const MANIFEST_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// `$1` the file, `$2` its sha256, `$3` whether the API server applies it. Resources that the file itself defines are served only some moments later.
+/// `$1` the file, `$2` its sha256, `$3` whether the API server applies it. What somebody else set in the meantime gives
+/// way: the plan said so. Resources that the file itself defines are served only some moments later.
 const MANIFEST: &str = r#"export KUBECONFIG=/etc/kubernetes/admin.conf PATH=$PATH:/usr/local/bin
 check "$1" "$2"
-n=0
-until out=$(kubectl apply --server-side="$3" --field-manager=provision -f - <"$1" 2>&1); do
+f=$1 n=0
+[ "$3" = true ] && set -- --server-side --force-conflicts || set --
+until out=$(kubectl apply "$@" --field-manager=provision -f - <"$f" 2>&1); do
     n=$((n + 1))
     case $out in *'no matches for kind'*) [ $n -lt 15 ] && sleep 2 && continue ;; esac
     printf '%s\n' "$out" >&2; exit 1
@@ -33,12 +35,7 @@ pub(super) async fn manifest(ctx: &Context, host: &str, name: &str, digest: &Dig
     ctx.script(host, "manifest", &text, &args, MANIFEST_TIMEOUT, &format!("apply manifest {name}"))
         .await
         .map(drop)
-        .map_err(|e| {
-            e.hint(
-                "a field that somebody else set is in conflict until either side lets go of it: \
-                 `kubectl get --show-managed-fields` tells who",
-            )
-        })
+        .map_err(|e| e.hint("run apply again when the cause is gone: objects before the one that failed are in place"))
 }
 
 /// A release as it is wanted.
