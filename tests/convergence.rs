@@ -203,7 +203,8 @@ async fn apply_once(fake: &FakeCluster, inv: &Inventory, bundle: &BundleManifest
         concurrency: 8,
         retry: RetryPolicy { pauses: vec![Duration::ZERO; 2] },
     };
-    exec::run(&plan, Arc::new(HostRunner::new(context)), &options, Arc::new(NullSink), Cancel::new()).await?;
+    exec::run(&plan, Arc::new(HostRunner::new(context, &plan.steps)), &options, Arc::new(NullSink), Cancel::new())
+        .await?;
     Ok(count)
 }
 

@@ -13,6 +13,8 @@ mod lock;
 mod lockfile;
 mod manifest;
 mod registry;
+mod sign;
+mod trust;
 mod verify;
 mod wanted;
 
@@ -26,5 +28,7 @@ pub use http::tls_init;
 pub use lock::lock;
 pub use lockfile::{LOCK_FORMAT, Lock, LockedChart, LockedFile, LockedImage, LockedManifest};
 pub use manifest::{Addon, Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Member, Verified};
+pub use sign::{SIGNATURES, SigningKey, keygen};
+pub use trust::{Policy, Seen, Standing, Verdict, absent, count, date, judge, look};
 pub use verify::{Bundle, closure};
 pub use wanted::{FileWant, Wanted, wanted};

@@ -42,6 +42,11 @@ impl Bundle {
         Ok(Self { dir: dir.to_owned(), manifest })
     }
 
+    /// The files in `signatures/` by name, with their bytes; none when nobody has signed.
+    pub fn signatures(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        super::sign::stored(&self.dir)
+    }
+
     /// What is inside.
     #[must_use]
     pub fn manifest(&self) -> &BundleManifest {

@@ -67,7 +67,7 @@ pub(super) async fn carry_out(
     cancel.on_signals()?;
     let options =
         Options { operation, command: command.into(), concurrency: global.concurrency, retry: RetryPolicy::default() };
-    let result = exec::run(plan, Arc::new(HostRunner::new(context)), &options, sink, cancel).await;
+    let result = exec::run(plan, Arc::new(HostRunner::new(context, &plan.steps)), &options, sink, cancel).await;
     let kept = journal.finish();
     let summary = result?;
     kept?;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand};
 
 use crate::report::Format;
@@ -56,6 +57,21 @@ pub struct Inputs {
     /// The bundle
     #[arg(short, long, value_name = "DIR", env = "PROVISION_BUNDLE")]
     pub bundle: PathBuf,
+}
+
+/// Where the password of a secret key is; asked for when left out.
+#[derive(Debug, Clone, Args)]
+pub struct PasswordArg {
+    /// The environment variable that holds the password
+    #[arg(long, value_name = "VAR", conflicts_with = "password_file")]
+    pub password_env: Option<String>,
+    /// The file that holds the password
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+fn date(text: &str) -> Result<NaiveDate, String> {
+    crate::bundle::date(text).map_err(|e| e.hints().iter().fold(e.to_string(), |all, hint| format!("{all}: {hint}")))
 }
 
 /// The commands.
@@ -156,14 +172,44 @@ pub enum BundleCommand {
         #[arg(short, long, value_name = "DIR", default_value = "bundle")]
         out: PathBuf,
     },
-    /// Hash everything again, and prove that all an inventory will ask for is inside
+    /// Make a key pair to sign bundles with
+    Keygen {
+        /// The secret key becomes NAME.key, the public one NAME.pub
+        #[arg(short, long, value_name = "NAME")]
+        out: PathBuf,
+        /// The new key's password
+        #[command(flatten)]
+        password: PasswordArg,
+    },
+    /// Hash everything again and add a signature
+    Sign {
+        /// The bundle
+        #[arg(value_name = "BUNDLE")]
+        bundle: PathBuf,
+        /// The secret key, of ours or of minisign
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The key's password
+        #[command(flatten)]
+        password: PasswordArg,
+        /// The last day (UTC) on which the signature counts, like 2027-01-31
+        #[arg(long, value_name = "DATE", value_parser = date)]
+        expires: Option<NaiveDate>,
+    },
+    /// Hash everything again, check the signatures, and prove that all an inventory will ask for is inside
     Verify {
         /// The bundle
         #[arg(value_name = "BUNDLE")]
         bundle: PathBuf,
-        /// The inventory
+        /// The inventory; its [trust] decides about the signatures
         #[arg(short, long, value_name = "FILE")]
         inventory: Option<PathBuf>,
+        /// Refuse artifacts that were checked against nothing of their upstream
+        #[arg(long)]
+        strict: bool,
+        /// A public key (or its file) that must have signed; may be given several times
+        #[arg(long = "key", value_name = "PUBKEY", conflicts_with = "inventory")]
+        keys: Vec<String>,
     },
     /// Show what is inside
     Inspect {

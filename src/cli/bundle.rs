@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::args::{BundleCommand, Global};
+use super::bundle_verify::Asked;
 use super::survey::load;
+use super::{bundle_sign, bundle_verify};
 use crate::bundle::{self, Bundle, Lock, addon_gaps, closure};
 use crate::error::{Context as _, Error, Result};
 use crate::exec::Sink;
@@ -44,15 +46,13 @@ pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<Ex
             let bytes: u64 = made.artifacts.iter().map(|a| a.size).sum();
             println!("{}: {} artifacts, {} MB", out.display(), made.artifacts.len(), bytes.div_ceil(1_000_000));
         }
-        BundleCommand::Verify { bundle, inventory } => {
-            let opened = Bundle::open(&bundle)?;
-            opened.verify(sink(global).as_ref()).await?;
-            if let Some(path) = inventory {
-                super::survey::open_bundle(&bundle, &load(&path)?)?;
-                println!("{}: whole, and it holds all that {} asks for", bundle.display(), path.display());
-            } else {
-                println!("{}: whole", bundle.display());
-            }
+        BundleCommand::Verify { bundle, inventory, strict, keys } => {
+            let asked = Asked { inventory: inventory.as_deref(), strict, keys: &keys };
+            bundle_verify::verify(&bundle, &asked, global).await?;
+        }
+        BundleCommand::Keygen { out, password } => bundle_sign::keygen(&out, &password).await?,
+        BundleCommand::Sign { bundle, key, password, expires } => {
+            bundle_sign::sign(&bundle, &key, &password, expires, global).await?;
         }
         BundleCommand::Inspect { bundle } => {
             let opened = Bundle::open(&bundle)?;

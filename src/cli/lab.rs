@@ -50,11 +50,12 @@ async fn lab_up(up: &LabUp, global: &Global) -> Result<ExitCode> {
     std::fs::write(state.lock(), lock.to_toml()?).context(|| "failed to write the lab's lock".into())?;
     bundle::build(&lock, &inv.sources, &state.bundle(), global.concurrency, sink(global)).await?;
     Bundle::open(&state.bundle())?.verify(sink(global).as_ref()).await?;
+    lab::sign(&state)?;
     // From here on nothing is fetched: the upstream is gone before the first node is touched.
     if let Some(upstream) = upstream {
         upstream.stop().await?;
     }
-    eprintln!("lab: bundle built and verified after {:.0} s", begun.elapsed().as_secs_f64());
+    eprintln!("lab: bundle built, verified and signed after {:.0} s", begun.elapsed().as_secs_f64());
     let (inventory, bundle, dir) = (state.inventory(), state.bundle(), state.dir.display());
     if !up.no_apply {
         let inputs = Inputs { inventory: InventoryArg { inventory: inventory.clone() }, bundle: bundle.clone() };

@@ -3,6 +3,8 @@
 mod apply;
 pub mod args;
 mod bundle;
+mod bundle_sign;
+mod bundle_verify;
 mod init;
 mod journal;
 mod kubeconfig;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::charts::{Chart, RawManifest, Tools};
 use super::host::{Host, HostSettings};
+use super::trust::Trust;
 
 /// A whole inventory file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -73,6 +74,9 @@ pub struct Inventory {
     #[serde(skip)]
     #[schemars(skip)]
     pub dir: PathBuf,
+    /// Whose signatures a bundle needs before `plan` and `apply` use it.
+    #[serde(default)]
+    pub trust: Trust,
     /// Settings of every host that a pool or the host itself does not set.
     #[serde(default)]
     pub defaults: HostSettings,

@@ -10,6 +10,7 @@ mod network;
 mod secrets;
 mod sources;
 mod syntax;
+mod trust;
 
 pub(super) use charts::missing_files;
 pub(super) use files::missing_key_files;
