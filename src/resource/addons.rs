@@ -63,6 +63,17 @@ mod tests {
     }
 
     #[test]
+    fn releases_that_left_the_inventory_are_named() {
+        let text = include_str!("../../inventories/charts.toml");
+        let inv = crate::inventory::parse(text).unwrap_or_else(|d| panic!("{d:?}")).inventory;
+        let list = r#"[{"name":"hello","namespace":"hello","revision":"2"},{"name":"hello","namespace":"shop"}]"#;
+        assert_eq!(left_over_releases(&said(list), &inv), ["shop/hello"]);
+        for nothing in ["", "[]", "{}", "not json"] {
+            assert!(left_over_releases(&said(nothing), &inv).is_empty());
+        }
+    }
+
+    #[test]
     fn a_release_counts_only_as_it_was_wanted() {
         let chart = Digest::of(b"chart");
         let mark = release_mark(&chart, &["a: 1".into()]);
