@@ -2,13 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use provision::bundle::{
-    Addon, Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Member, Verified,
+    Addon, Artifact, ArtifactKind, BUNDLE_FORMAT, Blob, BlobRef, BundleManifest, Digest, Member, Verified,
 };
 use provision::error::{Error, Kind, Result};
 use provision::exec::{self, Cancel, Context, HostRunner, NullSink, Options, RetryPolicy};
@@ -193,7 +192,7 @@ async fn apply_once(fake: &FakeCluster, inv: &Inventory, bundle: &BundleManifest
         Plan { format_version: PLAN_FORMAT, cluster: inv.cluster.name.clone(), inputs, steps, warnings: Vec::new() };
     let context = Context {
         hosts,
-        blob_path: Box::new(|_| PathBuf::new()),
+        blob: Box::new(|_| Ok(Blob { pieces: Vec::new() })),
         inventory: Arc::new(inv.clone()),
         sink: Arc::new(NullSink),
     };

@@ -3,9 +3,9 @@
 use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 
 /// Attempts at one request or transfer.
 pub(super) const ATTEMPTS: u32 = 5;
@@ -59,14 +59,31 @@ pub(super) fn bad_status(url: &str, status: StatusCode) -> Error {
     }
 }
 
-/// A small text, with retries.
-pub(super) async fn get_text(url: &str) -> Result<Option<String>> {
-    get_text_by(url, &|| Ok(client()?.get(url))).await
+/// The largest text that is held in memory: checksum files, in bytes.
+const MAX_SMALL: usize = 4 << 20;
+
+/// A body of at most `max` bytes, whatever length the server says it has: a longer one is `Invalid`.
+pub(super) async fn body(mut answer: Response, max: usize, url: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let broken = |e: reqwest::Error| Error::failed(format!("{url} broke off")).source(e.without_url());
+    while let Some(piece) = answer.chunk().await.map_err(broken)? {
+        if bytes.len() + piece.len() > max {
+            return Err(Error::invalid(format!("{url} is larger than {} MiB", max >> 20)));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
 }
 
-/// A small text that `request` (called once per attempt) asks for, with retries.
+/// A small text, with retries.
+pub(super) async fn get_text(url: &str) -> Result<Option<String>> {
+    get_text_by(url, MAX_SMALL, &|| Ok(client()?.get(url))).await
+}
+
+/// A text of at most `max` bytes that `request` (called once per attempt) asks for, with retries.
 pub(super) async fn get_text_by(
     url: &str,
+    max: usize,
     request: &(dyn Fn() -> Result<RequestBuilder> + Send + Sync),
 ) -> Result<Option<String>> {
     let mut last = None;
@@ -76,9 +93,10 @@ pub(super) async fn get_text_by(
         }
         match request()?.send().await {
             Ok(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(None),
-            Ok(answer) if answer.status().is_success() => match answer.text().await {
-                Ok(text) => return Ok(Some(text)),
-                Err(e) => last = Some(Error::failed(format!("{url} broke off")).source(e)),
+            Ok(answer) if answer.status().is_success() => match body(answer, max, url).await {
+                Ok(bytes) => return Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+                Err(e) if e.kind() == Kind::Invalid => return Err(e),
+                Err(e) => last = Some(e),
             },
             Ok(answer) if is_passing(answer.status()) => last = Some(bad_status(url, answer.status())),
             Ok(answer) => return Err(bad_status(url, answer.status())),

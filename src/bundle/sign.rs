@@ -10,8 +10,9 @@ use chrono::NaiveDate;
 use minisign::{KeyPair, PublicKey as Key, SecretKey, SecretKeyBox};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::form::Contents;
+use super::store::Bundle;
 use super::trust;
-use super::verify::Bundle;
 use crate::error::{Context as _, Error, Result};
 use crate::inventory::PublicKey;
 
@@ -76,6 +77,10 @@ impl SigningKey {
     /// Signs the `bundle.json` of an opened bundle and puts the signature into `dir`, the bundle's directory, in place
     /// of an older one by the same key. The bundle's bytes are for the caller to verify first. Returns where it is.
     pub fn sign(&self, bundle: &Bundle, dir: &Path, expires: Option<NaiveDate>) -> Result<PathBuf> {
+        if !dir.is_dir() {
+            return Err(Error::invalid(format!("{} is no directory: only that form takes a signature", dir.display()))
+                .hint("`provision bundle unpack`, sign, `provision bundle pack`: the signatures are packed too"));
+        }
         let id = self.public.id();
         let signing = || format!("failed to sign the bundle {}", dir.display());
         let text = bundle.manifest().to_canonical_json();
@@ -133,31 +138,21 @@ pub fn keygen(name: &Path, password: &SecretString) -> Result<(PublicKey, PathBu
     Ok((public, secret_path, public_path))
 }
 
-/// The signatures of the bundle at `dir`, by name.
-pub(super) fn stored(dir: &Path) -> Result<Vec<(String, Vec<u8>)>> {
-    let place = dir.join(SIGNATURES);
-    let reading = || format!("failed to read {}", place.display());
-    let entries = match std::fs::read_dir(&place) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(e).context(reading),
-    };
+/// The signatures among a bundle's files, by name.
+pub(super) fn stored(contents: &Contents) -> Result<Vec<(String, Vec<u8>)>> {
     let mut all = Vec::new();
-    for entry in entries {
-        let entry = entry.context(reading)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        // A pipe or a device would never end.
-        if !name.ends_with(SUFFIX) || !entry.file_type().context(reading)?.is_file() {
-            continue;
-        }
+    for (name, item) in &contents.files {
+        let own = name.strip_prefix(SIGNATURES).and_then(|n| n.strip_prefix('/')).filter(|n| n.ends_with(SUFFIX));
+        let Some(own) = own else { continue };
         if all.len() == MAX_FILES {
-            return Err(Error::invalid(format!("{} holds more than {MAX_FILES} signatures", place.display())));
+            let place = contents.place.display();
+            return Err(Error::invalid(format!("the bundle {place} holds more than {MAX_FILES} signatures")));
         }
-        let (mut bytes, file) = (Vec::new(), std::fs::File::open(entry.path()).context(reading)?);
-        file.take(MAX_BYTES).read_to_end(&mut bytes).context(reading)?;
-        all.push((name, bytes));
+        let mut bytes = Vec::new();
+        let read = item.reader().take(MAX_BYTES).read_to_end(&mut bytes);
+        read.context(|| format!("failed to read {name} of the bundle {}", contents.place.display()))?;
+        all.push((own.to_owned(), bytes));
     }
-    all.sort();
     Ok(all)
 }
 

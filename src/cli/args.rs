@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use chrono::NaiveDate;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::report::Format;
 
@@ -54,9 +54,32 @@ pub struct Inputs {
     /// The inventory
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// The bundle
-    #[arg(short, long, value_name = "DIR", env = "PROVISION_BUNDLE")]
+    /// The bundle: a directory, a tar, or a volume of a split tar
+    #[arg(short, long, value_name = "PATH", env = "PROVISION_BUNDLE")]
     pub bundle: PathBuf,
+}
+
+/// Where a bundle is written to.
+#[derive(Debug, Clone, Args)]
+pub struct OutArg {
+    /// Where to
+    #[arg(short, long, value_name = "PATH", default_value = "bundle")]
+    pub out: PathBuf,
+    /// dir or tar; a tar when left out and PATH ends in .tar
+    #[arg(long, value_enum)]
+    pub form: Option<FormArg>,
+    /// Volumes of this size, like 4GiB or 650MB: PATH.001, PATH.002 ... and PATH.volumes, their list
+    #[arg(long, value_name = "SIZE", value_parser = crate::bundle::parse_size)]
+    pub split: Option<u64>,
+}
+
+/// The form of a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FormArg {
+    /// A directory
+    Dir,
+    /// One tar
+    Tar,
 }
 
 /// Where the password of a secret key is; asked for when left out.
@@ -169,8 +192,69 @@ pub enum BundleCommand {
         #[arg(short, long, value_name = "FILE", default_value = "bundle.lock.toml")]
         lock: PathBuf,
         /// The bundle
-        #[arg(short, long, value_name = "DIR", default_value = "bundle")]
+        #[command(flatten)]
+        out: OutArg,
+        /// Who builds it, for the provenance: best a URI, like that of the job
+        #[arg(long, value_name = "ID", default_value = "unknown")]
+        builder: String,
+    },
+    /// Make one tar of a bundle, or volumes of it
+    Pack {
+        /// The bundle, in any form; a delta too
+        #[arg(value_name = "BUNDLE")]
+        bundle: PathBuf,
+        /// The tar, or what the names of its volumes begin with
+        #[arg(short, long, value_name = "FILE")]
         out: PathBuf,
+        /// Volumes of this size: FILE.001, FILE.002 ... and FILE.volumes, their list
+        #[arg(long, value_name = "SIZE", value_parser = crate::bundle::parse_size)]
+        split: Option<u64>,
+    },
+    /// Make a directory of a bundle
+    Unpack {
+        /// The bundle, in any form; a delta too
+        #[arg(value_name = "BUNDLE")]
+        bundle: PathBuf,
+        /// The directory
+        #[arg(short, long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Make a bundle of only the blobs that the far side lacks
+    Delta {
+        /// What the far side has: a bundle, its bundle.json, or its lock; may be given several times
+        #[arg(long, value_name = "BUNDLE|MANIFEST|LOCK", required = true)]
+        have: Vec<PathBuf>,
+        /// The whole bundle
+        #[arg(value_name = "BUNDLE")]
+        bundle: PathBuf,
+        /// The delta
+        #[command(flatten)]
+        out: OutArg,
+    },
+    /// Make a delta whole with the bundles it was made against, and verify the result
+    Merge {
+        /// Deltas and their bases, in any order
+        #[arg(value_name = "BUNDLE", required = true)]
+        bundles: Vec<PathBuf>,
+        /// The whole bundle
+        #[command(flatten)]
+        out: OutArg,
+    },
+    /// Remove the blobs that nothing in a bundle's directory leads to
+    Prune {
+        /// The bundle's directory
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Show what differs between two locks or bundles
+    Diff {
+        /// A bundle in any form, its bundle.json, or a lock
+        old: PathBuf,
+        /// Another
+        new: PathBuf,
+        /// Exit with 2 when they differ
+        #[arg(long)]
+        detailed_exitcode: bool,
     },
     /// Make a key pair to sign bundles with
     Keygen {
@@ -211,12 +295,36 @@ pub enum BundleCommand {
         #[arg(long = "key", value_name = "PUBKEY", conflicts_with = "inventory")]
         keys: Vec<String>,
     },
-    /// Show what is inside
+    /// Show what is inside, how large, from where, under which licence, how verified
     Inspect {
         /// The bundle
         #[arg(value_name = "BUNDLE")]
         bundle: PathBuf,
+        /// Write it as one page that needs nothing else, instead of the table
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
+    /// Write the bill of materials, made anew from bundle.json
+    Sbom {
+        /// The bundle
+        #[arg(value_name = "BUNDLE")]
+        bundle: PathBuf,
+        /// Its form
+        #[arg(long = "as", value_enum, value_name = "FORM", default_value = "cyclonedx")]
+        form: SbomForm,
+        /// Where to; stdout when left out
+        #[arg(short, long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// The form of a bill of materials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SbomForm {
+    /// CycloneDX 1.5, JSON
+    Cyclonedx,
+    /// SPDX 2.3, JSON
+    Spdx,
 }
 
 /// `provision journal`

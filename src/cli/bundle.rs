@@ -8,10 +8,10 @@ use super::args::{BundleCommand, Global};
 use super::bundle_verify::Asked;
 use super::survey::load;
 use super::{bundle_sign, bundle_verify};
-use crate::bundle::{self, Bundle, Lock, addon_gaps, closure};
+use crate::bundle::{self, Lock, Maker, addon_gaps, closure};
 use crate::error::{Context as _, Error, Result};
 use crate::exec::Sink;
-use crate::report::{Format, reporter};
+use crate::report::reporter;
 
 pub(super) fn sink(global: &Global) -> Arc<dyn Sink> {
     reporter(global.format, global.verbose, std::io::stderr().is_terminal())
@@ -29,11 +29,13 @@ pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<Ex
             };
             println!("{}: {} files, {} images{addons}", lock.display(), made.files.len(), made.images.len());
         }
-        BundleCommand::Build { inventory, lock, out } => {
+        BundleCommand::Build { inventory, lock, out, builder } => {
             let inv = load(&inventory.inventory)?;
             let locked = Lock::load(&lock)?;
             bundle::keep_local(&inv, &locked).await?;
-            let made = bundle::build(&locked, &inv.sources, &out, global.concurrency, sink(global)).await?;
+            let out = super::bundle_pack::output(&out)?;
+            let maker = Maker { sources: &inv.sources, builder: &builder };
+            let made = bundle::build(&locked, &maker, &out, global.concurrency, sink(global)).await?;
             let mut missing = closure(&inv, &made);
             missing.extend(addon_gaps(&inv, &made, &made.addons));
             if !missing.is_empty() {
@@ -44,7 +46,15 @@ pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<Ex
                 .hint("`provision bundle lock` makes it anew"));
             }
             let bytes: u64 = made.artifacts.iter().map(|a| a.size).sum();
-            println!("{}: {} artifacts, {} MB", out.display(), made.artifacts.len(), bytes.div_ceil(1_000_000));
+            println!("{}: {} artifacts, {} MB", out.place.display(), made.artifacts.len(), bytes.div_ceil(1_000_000));
+        }
+        BundleCommand::Pack { bundle, out, split } => super::bundle_pack::pack(&bundle, out, split, global).await?,
+        BundleCommand::Unpack { bundle, out } => super::bundle_pack::unpack(&bundle, out, global).await?,
+        BundleCommand::Delta { have, bundle, out } => super::bundle_delta::delta(&have, &bundle, &out, global).await?,
+        BundleCommand::Merge { bundles, out } => super::bundle_delta::merge(&bundles, &out, global).await?,
+        BundleCommand::Prune { dir } => super::bundle_delta::prune(&dir)?,
+        BundleCommand::Diff { old, new, detailed_exitcode } => {
+            return super::bundle_diff::diff(&old, &new, detailed_exitcode, global);
         }
         BundleCommand::Verify { bundle, inventory, strict, keys } => {
             let asked = Asked { inventory: inventory.as_deref(), strict, keys: &keys };
@@ -54,25 +64,10 @@ pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<Ex
         BundleCommand::Sign { bundle, key, password, expires } => {
             bundle_sign::sign(&bundle, &key, &password, expires, global).await?;
         }
-        BundleCommand::Inspect { bundle } => {
-            let opened = Bundle::open(&bundle)?;
-            if global.format == Format::Json {
-                print!("{}", opened.manifest().to_canonical_json());
-            } else {
-                println!("Kubernetes {}  bundle.json {}", opened.manifest().kubernetes, opened.digest());
-                for a in &opened.manifest().artifacts {
-                    let kind = format!("{:?}", a.kind).to_lowercase();
-                    println!(
-                        "{kind:<8} {:<6} {:>6} MB  {} {}  {}",
-                        a.arch.as_str(),
-                        a.size.div_ceil(1_000_000),
-                        a.name,
-                        a.version,
-                        a.digest.short()
-                    );
-                }
-            }
+        BundleCommand::Inspect { bundle, html } => {
+            super::bundle_inspect::inspect(&bundle, html.as_deref(), global.format).await?;
         }
+        BundleCommand::Sbom { bundle, form, out } => super::bundle_inspect::sbom(&bundle, form, out.as_deref()).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,10 @@
 mod apply;
 pub mod args;
 mod bundle;
+mod bundle_delta;
+mod bundle_diff;
+mod bundle_inspect;
+mod bundle_pack;
 mod bundle_sign;
 mod bundle_verify;
 mod init;

@@ -20,7 +20,7 @@ use crate::exec::{Outcome, Sink};
 use crate::inventory::Arch;
 
 /// Charts and manifests are for every architecture; where one has to be written, it is this.
-const ANY_ARCH: Arch = Arch::Amd64;
+pub(in crate::bundle) const ANY_ARCH: Arch = Arch::Amd64;
 
 /// What `bundle.json` says of the lock's charts and manifests. Pure.
 pub(in crate::bundle) fn addons(lock: &Lock) -> Vec<Addon> {

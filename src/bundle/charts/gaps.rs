@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::helm::{Helm, Release};
 use crate::bundle::manifest::{Addon, ArtifactKind, BundleManifest, Digest};
-use crate::bundle::verify::Bundle;
+use crate::bundle::store::Bundle;
 use crate::error::{Context as _, Error, Result};
 use crate::image::full_name;
 use crate::inventory::{Arch, Chart, Inventory, RawManifest};

@@ -28,6 +28,9 @@ use crate::inventory::{Arch, Chart, ChartFrom, Inventory, RawManifest};
 pub(super) const HELM_CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
 pub(super) const HELM_CONTENT: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
+/// The largest index of a repository that is read, in bytes: those of the largest have some 20 MB.
+const MAX_INDEX: usize = 64 << 20;
+
 /// What was pinned.
 #[derive(Default)]
 pub(in crate::bundle) struct LockedAddons {
@@ -161,7 +164,7 @@ async fn lock_chart(
 
 async fn from_repo(base: &str, chart: &str, version: &str, registries: &Registries<'_>) -> Result<Found> {
     let index_url = format!("{}/index.yaml", base.trim_end_matches('/'));
-    let text = get_text_by(&index_url, request(&index_url, registries)?.as_ref())
+    let text = get_text_by(&index_url, MAX_INDEX, request(&index_url, registries)?.as_ref())
         .await?
         .ok_or_else(|| Error::failed(format!("there is no {index_url}")).hint("is source.repo a chart repository?"))?;
     let Listed { url, digest } = find(&text, base, chart, version)?;

@@ -1,22 +1,24 @@
 //! What the mutations act with.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bundle::Digest;
+use crate::bundle::{Blob, Digest};
 use crate::error::{Error, Result};
 use crate::exec::{Event, Sink};
 use crate::host::{Answer, Command, Host, Output, Probe};
 use crate::inventory::Inventory;
+
+/// Finds a blob on the operator's machine.
+pub type BlobSource = Box<dyn Fn(&Digest) -> Result<Blob> + Send + Sync>;
 
 /// All that mutations act with.
 pub struct Context {
     /// The connected hosts by name.
     pub hosts: BTreeMap<String, Arc<dyn Host>>,
     /// Where a blob lies on the operator's machine.
-    pub blob_path: Box<dyn Fn(&Digest) -> PathBuf + Send + Sync>,
+    pub blob: BlobSource,
     /// The inventory.
     pub inventory: Arc<Inventory>,
     /// Takes the record of every remote command.

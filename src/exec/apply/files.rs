@@ -48,7 +48,7 @@ pub(super) async fn put_blob(
         let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
         notes(StepNote::Bytes { done, total: size });
     };
-    ctx.host(host)?.put_blob(&(ctx.blob_path)(digest), digest, size, &sent).await
+    ctx.host(host)?.put_blob(&(ctx.blob)(digest)?, digest, size, &sent).await
 }
 
 /// Checks that the blob `$1` (a path) has the sha256 `$2`; a damaged one is removed so that the next run sends it again.
