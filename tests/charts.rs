@@ -136,13 +136,29 @@ name = "remote"
 url = "BASE/files/remote.yaml"
 "#;
 
+/// An image without a tag; its digest.
+fn pinned_image(site: &Site, repository: &str) -> Digest {
+    let config = b"{\"architecture\":\"amd64\"}";
+    let path = format!("/v2/{repository}/blobs/{}", Digest::of(config));
+    site.upstream.put(&path, "application/octet-stream", config);
+    let config = json!({ "mediaType": "application/vnd.oci.image.config.v1+json", "digest": Digest::of(config).to_string(), "size": config.len() });
+    let body = json!({ "schemaVersion": 2, "config": config, "layers": [] }).to_string();
+    let digest = Digest::of(body.as_bytes());
+    let path = format!("/v2/{repository}/manifests/{digest}");
+    site.upstream.put(&path, "application/vnd.oci.image.manifest.v1+json", body);
+    digest
+}
+
 /// A site that has all of [`ALL`].
 fn whole(major: &str) -> Site {
     let site = site_with(major, ALL);
     let web = packed("web", "1.2.3", "registry.k8s.io/web:v1");
     publish(&site, "web", "1.2.3", &web, Digest::of(&web).hex());
     push(&site, "team/other", "0.2.0_build.5", &packed("other", "0.2.0+build.5", "registry.k8s.io/other:v1"));
-    let job = "kind: Job\nspec: {template: {spec: {containers: [{image: job:1}]}}}\n---\n{}\n";
+    let digest = pinned_image(&site, "library/pinned");
+    let job = format!(
+        "kind: Job\nspec: {{template: {{spec: {{containers: [{{image: job:1}}, {{image: 'pinned:1@{digest}'}}]}}}}}}\n---\n{{}}\n"
+    );
     std::fs::write(site.path("job.yaml"), job).unwrap();
     std::fs::write(site.path("secret.yaml"), "message: hunter2\n").unwrap();
     site.upstream.put("/files/remote.yaml", "text/yaml", "kind: ConfigMap\n");
@@ -172,7 +188,8 @@ fn charts_from_everywhere_are_locked_with_their_images_and_built_the_same_every_
     assert_eq!(images_of(&lock, "hello"), [busybox.clone(), haproxy]);
     // The second container is there in an upgrade only.
     assert_eq!(images_of(&lock, "stable"), [busybox, "registry.k8s.io/web:v1".into()]);
-    assert_eq!(lock.manifests[0].images, ["docker.io/library/job:1"]);
+    let [job, pinned] = lock.manifests[0].images.as_slice() else { panic!("{:?}", lock.manifests[0].images) };
+    assert!(job == "docker.io/library/job:1" && pinned.starts_with("docker.io/library/pinned@sha256:"), "{pinned}");
     assert!(lock.manifests[1].images.is_empty());
     let all: Vec<&str> = lock.images.iter().map(|i| i.name.as_str()).collect();
     for image in ["quay.io/org/operand:v1", "docker.io/library/job:1", "registry.k8s.io/other:v1"] {
@@ -190,6 +207,8 @@ fn charts_from_everywhere_are_locked_with_their_images_and_built_the_same_every_
     // Two releases share one chart.
     assert_eq!(charts, [("hello", "0.1.0"), ("other", "0.2.0+build.5"), ("web", "1.2.3")]);
     assert_eq!(made.addons.len(), 6);
+    // The lock and what was built from it hold the same.
+    site.ok("c1", &["diff", "--detailed-exitcode", "bundle.lock.toml", "bundle"]);
     // Elsewhere, later, from an empty cache.
     let first = std::fs::read(site.path("bundle.lock.toml")).unwrap();
     site.ok("c2", &["lock"]);
@@ -267,8 +286,11 @@ fn values_may_change_as_long_as_the_images_are_inside() {
     site.ok("c", &["lock"]);
     site.ok("c", &["build"]);
     let verify = ["verify", "bundle", "-i", "inventory.toml"];
+    site.ok("c", &["pack", "bundle", "-o", "bundle.tar"]);
     edit(&site, "replicas = 2", "replicas = 5, message = \"other\"");
     site.ok("c", &verify);
+    // helm and chart are read out of whatever form the bundle has.
+    site.ok("c", &["verify", "bundle.tar", "-i", "inventory.toml"]);
     edit(&site, "replicas = 5", "web = { image = \"nginx\" }, replicas = 5");
     let said = site.fails(3, "c", &verify);
     assert!(said.contains("image docker.io/library/nginx:latest for amd64, which release hello needs"), "{said}");
