@@ -13,6 +13,7 @@ pub mod error;
 pub mod exec;
 pub mod facts;
 pub mod host;
+pub mod image;
 pub mod inventory;
 pub mod kubeadm;
 pub mod lab;

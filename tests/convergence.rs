@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use provision::bundle::{
-    Artifact, ArtifactKind, BUNDLE_FORMAT, Blob, BlobRef, BundleManifest, Digest, Member, Verified,
+    Addon, Artifact, ArtifactKind, BUNDLE_FORMAT, Blob, BlobRef, BundleManifest, Digest, Member, Verified,
 };
 use provision::error::{Error, Kind, Result};
 use provision::exec::{self, Cancel, Context, HostRunner, NullSink, Options, RetryPolicy};
@@ -30,6 +30,14 @@ timeout_s = 5
 [defaults]
 user = "root"
 key_file = "/k"
+[[manifests]]
+name = "limits"
+path = "limits.yaml"
+[[charts]]
+name = "hello"
+namespace = "shop"
+source = { path = "charts/hello" }
+values = { message = "hello" }
 [[hosts]]
 name = "cp1"
 role = "control-plane"
@@ -82,6 +90,18 @@ fn artifact(kind: ArtifactKind, name: &str, version: &str, members: &[&str]) -> 
     }
 }
 
+fn addon(kind: ArtifactKind, namespace: &str, name: &str) -> Addon {
+    Addon {
+        kind,
+        namespace: namespace.into(),
+        name: name.into(),
+        version: "0.1.0".into(),
+        digest: Digest::of(name.as_bytes()),
+        inputs: Digest::of(b""),
+        images: Vec::new(),
+    }
+}
+
 fn bundle(inv: &Inventory) -> BundleManifest {
     let mut artifacts: Vec<Artifact> = ["kubeadm", "kubelet", "kubectl", "runc"]
         .iter()
@@ -92,9 +112,12 @@ fn bundle(inv: &Inventory) -> BundleManifest {
         ("cni-plugins", "1.9.0", &["bridge", "host-local", "portmap"]),
         ("etcd", "3.6.8", &["etcd-v3/etcdctl"]),
         ("crictl", "1.36.0", &["crictl"]),
+        ("helm", "4.2.3", &["linux-amd64/helm"]),
     ] {
         artifacts.push(artifact(ArtifactKind::Archive, name, version, members));
     }
+    let addons = [(ArtifactKind::Manifest, "", "limits"), (ArtifactKind::Chart, "shop", "hello")];
+    artifacts.extend(addons.iter().map(|(kind, _, name)| artifact(*kind, name, "0.1.0", &[])));
     let mut images: Vec<String> =
         ["kube-apiserver:v1.36.2", "kube-controller-manager:v1.36.2", "kube-scheduler:v1.36.2", "kube-proxy:v1.36.2"]
             .iter()
@@ -105,7 +128,13 @@ fn bundle(inv: &Inventory) -> BundleManifest {
     images.sort();
     images.dedup();
     artifacts.extend(images.iter().map(|i| artifact(ArtifactKind::Image, i, i.rsplit(':').next().unwrap(), &[])));
-    BundleManifest { format_version: BUNDLE_FORMAT, kubernetes: "1.36.2".into(), lock: Digest::of(b"lock"), artifacts }
+    BundleManifest {
+        format_version: BUNDLE_FORMAT,
+        kubernetes: "1.36.2".into(),
+        lock: Digest::of(b"lock"),
+        artifacts,
+        addons: addons.map(|(kind, namespace, name)| addon(kind, namespace, name)).into(),
+    }
 }
 
 /// A world of bare hosts that knows which images each host needs before kubeadm.
@@ -192,6 +221,8 @@ struct Snapshot {
     nodes: BTreeMap<String, NodeRecord>,
     etcd: BTreeSet<String>,
     test_namespace: bool,
+    releases: BTreeMap<String, String>,
+    manifests: BTreeSet<String>,
 }
 
 /// What must be the same however it came about. `/run` is memory, and left over credentials there are not state.
@@ -204,6 +235,8 @@ fn snapshot(fake: &FakeCluster) -> Snapshot {
         nodes: world.nodes.clone(),
         etcd: world.etcd.keys().cloned().collect(),
         test_namespace: world.test_namespace,
+        releases: world.releases.clone(),
+        manifests: world.manifests.clone(),
     };
     for (name, m) in &world.machines {
         shot.images.insert(name.clone(), m.images.clone());
@@ -337,6 +370,27 @@ async fn a_changed_file_and_the_restart_that_follows_are_the_only_steps() {
     assert_eq!(ids, ["runtime/w2/containerd-config", "runtime/w2/containerd-service", "verify/cp1/ready-w2"]);
     converge(&fake, &inv, &bundle, 1).await.unwrap();
     assert_eq!(snapshot(&fake), before);
+}
+
+#[tokio::test]
+async fn a_release_whose_values_changed_is_the_only_step() {
+    let mut inv = inventory();
+    let bundle = bundle(&inv);
+    let fake = undisturbed(&inv, &bundle).await;
+    assert_eq!(fake.world().releases.len(), 1);
+    inv.charts[0].values.insert("message".into(), "good night".into());
+    let ids = plan_ids(&fake, &inv, &bundle).await.unwrap();
+    assert_eq!(ids, ["addons/cp1/release-shop.hello"]);
+    converge(&fake, &inv, &bundle, 1).await.unwrap();
+    // Somebody rolled it back by hand, and the objects of the manifest were changed.
+    fake.world().releases.insert("shop/hello".into(), "Rollback to 1".into());
+    fake.world().manifests.clear();
+    let ids = plan_ids(&fake, &inv, &bundle).await.unwrap();
+    assert_eq!(ids, ["addons/cp1/manifest-limits", "addons/cp1/release-shop.hello"]);
+    converge(&fake, &inv, &bundle, 1).await.unwrap();
+    // Another control plane speaks: it has to be given the file before it can compare.
+    fake.world().machines.get_mut("cp1").unwrap().units.get_mut("containerd.service").unwrap().active = false;
+    converge(&fake, &inv, &bundle, 2).await.unwrap();
 }
 
 #[tokio::test]

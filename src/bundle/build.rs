@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::archive::members;
+use super::charts::{add_addons, addons};
 use super::documents::{Maker, write_documents};
 use super::fetch::{cache_dir, fetch};
 use super::form::{Form, Output, staged, with_suffix};
@@ -53,12 +54,14 @@ pub async fn build(
     .try_collect()
     .await?;
     artifacts.extend(images);
+    artifacts.extend(add_addons(&partial, &registries, lock, sink.as_ref()).await?);
     let lock_digest = lock.digest()?;
     let mut manifest = BundleManifest {
         format_version: BUNDLE_FORMAT,
         kubernetes: lock.kubernetes.clone(),
         lock: lock_digest,
         artifacts,
+        addons: addons(lock),
     };
     let canonical = manifest.to_canonical_json();
     manifest = serde_json::from_str(&canonical).context(|| "failed to read bundle.json back".into())?;
@@ -105,7 +108,7 @@ impl Staging {
 
 /// Puts a cached blob into the bundle, hashed once more on the way. A hard link when the file system allows it: the
 /// cache's files are never written to again.
-async fn place(dir: &Path, cached: &Path, digest: &Digest) -> Result<u64> {
+pub(super) async fn place(dir: &Path, cached: &Path, digest: &Digest) -> Result<u64> {
     let target = dir.join("blobs/sha256").join(digest.hex());
     let found = hash_file(cached).await?;
     if found != *digest {

@@ -145,7 +145,9 @@ fn of_manifest(manifest: &BundleManifest) -> BTreeSet<Digest> {
 /// The blobs of `manifest` that a bundle of this lock has: those of the artifacts that the lock pins too.
 fn of_lock(lock: &Lock, manifest: &BundleManifest) -> BTreeSet<Digest> {
     let files = lock.files.iter().map(|f| &f.sha256);
-    let pinned: BTreeSet<&Digest> = files.chain(lock.images.iter().flat_map(|i| i.manifests.values())).collect();
+    let addons = lock.charts.iter().map(|c| &c.sha256).chain(lock.manifests.iter().map(|m| &m.sha256));
+    let pinned: BTreeSet<&Digest> =
+        files.chain(addons).chain(lock.images.iter().flat_map(|i| i.manifests.values())).collect();
     let shared = manifest.artifacts.iter().filter(|a| pinned.contains(&a.digest));
     shared.flat_map(|a| a.blobs.iter().map(|b| b.digest.clone())).collect()
 }

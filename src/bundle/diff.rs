@@ -1,9 +1,10 @@
 //! What differs between two locks or bundles. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::charts::ANY_ARCH;
 use super::known::Known;
 use super::lockfile::Lock;
 use super::manifest::{ArtifactKind, BundleManifest, Digest};
@@ -128,19 +129,33 @@ fn of_lock(lock: &Lock) -> Vec<(Key, Entry)> {
         ((f.kind, f.name.clone(), f.arch.as_str().to_owned()), entry)
     });
     let images = lock.images.iter().flat_map(|image| {
-        let (name, tag) = image.name.rsplit_once(':').unwrap_or((&image.name, ""));
+        let (name, tag) = tagged(&image.name).unwrap_or((&image.name, ""));
         image.manifests.iter().map(move |(arch, digest)| {
             let entry = Entry { version: tag.into(), digest: digest.clone(), size: None };
             ((ArtifactKind::Image, name.to_owned(), arch.clone()), entry)
         })
     });
-    files.chain(images).collect()
+    let pinned = |kind, name: &str, version: &str, digest: &Digest| {
+        let entry = Entry { version: version.into(), digest: digest.clone(), size: None };
+        ((kind, name.to_owned(), ANY_ARCH.as_str().to_owned()), entry)
+    };
+    // A chart that several releases use stands in the bundle once.
+    let mut seen = BTreeSet::new();
+    let charts = lock.charts.iter().filter(|c| seen.insert((&c.chart, &c.version, &c.sha256)));
+    let charts: Vec<_> = charts.map(|c| pinned(ArtifactKind::Chart, &c.chart, &c.version, &c.sha256)).collect();
+    let manifests = lock.manifests.iter().map(|m| pinned(ArtifactKind::Manifest, &m.name, m.sha256.short(), &m.sha256));
+    files.chain(images).chain(charts).chain(manifests).collect()
+}
+
+/// Name and tag of an image, or name and digest.
+fn tagged(image: &str) -> Option<(&str, &str)> {
+    image.split_once('@').or_else(|| image.rsplit_once(':'))
 }
 
 fn of_manifest(manifest: &BundleManifest) -> Vec<(Key, Entry)> {
     let artifacts = manifest.artifacts.iter().map(|a| {
-        let tagged = (a.kind == ArtifactKind::Image).then(|| a.name.rsplit_once(':')).flatten();
-        let name = tagged.map_or(a.name.as_str(), |(name, _)| name);
+        let image = (a.kind == ArtifactKind::Image).then(|| tagged(&a.name)).flatten();
+        let name = image.map_or(a.name.as_str(), |(name, _)| name);
         let entry = Entry { version: a.version.clone(), digest: a.digest.clone(), size: Some(a.size) };
         ((a.kind, name.to_owned(), a.arch.as_str().to_owned()), entry)
     });

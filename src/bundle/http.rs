@@ -3,7 +3,7 @@
 use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 
 use crate::error::{Context as _, Error, Kind, Result};
 
@@ -77,15 +77,23 @@ pub(super) async fn body(mut answer: Response, max: usize, url: &str) -> Result<
 
 /// A small text, with retries.
 pub(super) async fn get_text(url: &str) -> Result<Option<String>> {
-    let client = client()?;
+    get_text_by(url, MAX_SMALL, &|| Ok(client()?.get(url))).await
+}
+
+/// A text of at most `max` bytes that `request` (called once per attempt) asks for, with retries.
+pub(super) async fn get_text_by(
+    url: &str,
+    max: usize,
+    request: &(dyn Fn() -> Result<RequestBuilder> + Send + Sync),
+) -> Result<Option<String>> {
     let mut last = None;
     for attempt in 1..=ATTEMPTS {
         if attempt > 1 {
             back_off(attempt).await;
         }
-        match client.get(url).send().await {
+        match request()?.send().await {
             Ok(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(None),
-            Ok(answer) if answer.status().is_success() => match body(answer, MAX_SMALL, url).await {
+            Ok(answer) if answer.status().is_success() => match body(answer, max, url).await {
                 Ok(bytes) => return Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
                 Err(e) if e.kind() == Kind::Invalid => return Err(e),
                 Err(e) => last = Some(e),

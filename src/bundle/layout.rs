@@ -62,6 +62,8 @@ pub(super) fn index(artifacts: &[Artifact], size_of: &dyn Fn(&Artifact) -> Resul
     for artifact in artifacts {
         let reference = match artifact.kind {
             ArtifactKind::Image => artifact.name.clone(),
+            // As helm pushes it: a tag has no `+`.
+            ArtifactKind::Chart => format!("{}:{}", artifact.name, artifact.version.replace('+', "_")),
             _ => format!("{}:{}-{}", artifact.name, artifact.version, artifact.arch.as_str()),
         };
         let mut annotations = json!({ "org.opencontainers.image.ref.name": reference });
@@ -78,9 +80,11 @@ pub(super) fn index(artifacts: &[Artifact], size_of: &dyn Fn(&Artifact) -> Resul
             "digest": artifact.manifest.to_string(),
             "size": size_of(artifact)?,
             "annotations": annotations,
-            "platform": { "architecture": artifact.arch.as_str(), "os": "linux" },
         });
-        if artifact.kind != ArtifactKind::Image {
+        if artifact.kind != ArtifactKind::Chart {
+            entry["platform"] = json!({ "architecture": artifact.arch.as_str(), "os": "linux" });
+        }
+        if !matches!(artifact.kind, ArtifactKind::Image | ArtifactKind::Chart) {
             entry["artifactType"] = json!(ARTIFACT_TYPE);
         }
         manifests.push(entry);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
+use super::charts::lock_addons;
 use super::checksum::find_checksum;
 use super::fetch::fetch;
 use super::http::{client, get_text};
@@ -30,9 +31,11 @@ pub async fn lock(inv: &Inventory, sink: Arc<dyn Sink>) -> Result<Lock> {
         .await?;
     let mut names = wanted.images;
     names.extend(kubeadm_images(inv, &files, sink.as_ref()).await?);
+    let registries = Registries::new(&inv.sources);
+    let addons = lock_addons(inv, &files, &registries, sink.as_ref()).await?;
+    names.extend(addons.images(inv));
     names.sort();
     names.dedup();
-    let registries = Registries::new(&inv.sources);
     let images: Vec<LockedImage> =
         futures::stream::iter(names.iter().map(|name| lock_image(inv, &registries, name, sink.as_ref())))
             .buffer_unordered(CONCURRENCY)
@@ -43,6 +46,8 @@ pub async fn lock(inv: &Inventory, sink: Arc<dyn Sink>) -> Result<Lock> {
         kubernetes: inv.cluster.version.trim_start_matches('v').into(),
         files,
         images,
+        charts: addons.charts,
+        manifests: addons.manifests,
     };
     lock.files.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
     lock.images.sort_by(|a, b| a.name.cmp(&b.name));
@@ -78,7 +83,7 @@ async fn lock_file(want: &FileWant, sink: &dyn Sink) -> Result<LockedFile> {
                 (sum, Some(want.checksum_url.clone()))
             }
             // Nothing is published: what is there now is what gets pinned, and the bundle says so.
-            None => (hash_remote(&want.url).await?, None),
+            None => (hash_remote(&want.url, client()?.get(&want.url)).await?, None),
         };
         let locked = LockedFile {
             kind: want.kind,
@@ -94,9 +99,10 @@ async fn lock_file(want: &FileWant, sink: &dyn Sink) -> Result<LockedFile> {
     .await
 }
 
-async fn hash_remote(url: &str) -> Result<Digest> {
+/// The digest of what `request`, for `url`, brings.
+pub(super) async fn hash_remote(url: &str, request: reqwest::RequestBuilder) -> Result<Digest> {
     use sha2::Digest as _;
-    let answer = client()?.get(url).send().await.map_err(|e| super::http::unreachable(url, e))?;
+    let answer = request.send().await.map_err(|e| super::http::unreachable(url, e))?;
     if !answer.status().is_success() {
         return Err(super::http::bad_status(url, answer.status()));
     }

@@ -27,6 +27,56 @@ pub struct Lock {
     /// Images.
     #[serde(rename = "image", default)]
     pub images: Vec<LockedImage>,
+    /// Releases of charts.
+    #[serde(rename = "chart", default, skip_serializing_if = "Vec::is_empty")]
+    pub charts: Vec<LockedChart>,
+    /// Raw manifests.
+    #[serde(rename = "manifest", default, skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<LockedManifest>,
+}
+
+/// A pinned chart, as one release uses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedChart {
+    /// The name of the release.
+    pub name: String,
+    /// The namespace of the release.
+    pub namespace: String,
+    /// The name of the chart.
+    pub chart: String,
+    /// The version of the chart.
+    pub version: String,
+    /// The digest of the packed chart.
+    pub sha256: Digest,
+    /// The URL of the packed chart, `oci://REGISTRY/PATH/NAME`, or `path:` and a path relative to the inventory.
+    pub source: String,
+    /// The digest of the OCI manifest that carries it, when it comes from a registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Digest>,
+    /// The repository's index, when that names the chart's digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index_url: Option<String>,
+    /// The digest of all that the images were found with.
+    pub inputs: Digest,
+    /// The images it names when rendered.
+    pub images: Vec<String>,
+}
+
+/// A pinned file of Kubernetes objects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedManifest {
+    /// Its name in the inventory.
+    pub name: String,
+    /// Its digest.
+    pub sha256: Digest,
+    /// Its URL, or `path:` and a path relative to the inventory.
+    pub source: String,
+    /// The digest of all that the images were found with.
+    pub inputs: Digest,
+    /// The images it names.
+    pub images: Vec<String>,
 }
 
 /// A pinned file.
@@ -68,6 +118,8 @@ impl Lock {
         let mut sorted = self.clone();
         sorted.files.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
         sorted.images.sort_by(|a, b| a.name.cmp(&b.name));
+        sorted.charts.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        sorted.manifests.sort_by(|a, b| a.name.cmp(&b.name));
         let body = toml::to_string(&sorted).context(|| "failed to write the lock".into())?;
         Ok(format!(
             "# Made by `provision bundle lock`. Keep it in git; `provision bundle build` makes the bundle from it.\n{body}"

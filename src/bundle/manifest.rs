@@ -93,6 +93,29 @@ pub struct BundleManifest {
     pub lock: Digest,
     /// Everything inside, sorted by kind, name, version and arch.
     pub artifacts: Vec<Artifact>,
+    /// What is put onto the cluster: releases of charts and raw manifests, with the images they need.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addons: Vec<Addon>,
+}
+
+/// Something of the inventory that is put onto the cluster from this bundle.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Addon {
+    /// [`ArtifactKind::Chart`] or [`ArtifactKind::Manifest`].
+    pub kind: ArtifactKind,
+    /// The namespace of a release; empty for a manifest.
+    pub namespace: String,
+    /// The name of the release or manifest.
+    pub name: String,
+    /// The version of the chart; empty for a manifest.
+    pub version: String,
+    /// The digest of the chart or file.
+    pub digest: Digest,
+    /// The digest of all that the images below were found with: source, version, values, Kubernetes version.
+    pub inputs: Digest,
+    /// The full names of the images it showed when it was locked, sorted.
+    pub images: Vec<String>,
 }
 
 /// The kind of an artifact.
@@ -221,6 +244,7 @@ impl BundleManifest {
         sorted
             .artifacts
             .sort_by(|a, b| (a.kind, &a.name, &a.version, a.arch).cmp(&(b.kind, &b.name, &b.version, b.arch)));
+        sorted.addons.sort();
         // Serialising plain structs to a String has no failing path.
         let mut text = serde_json::to_string_pretty(&sorted).unwrap_or_default();
         text.push('\n');

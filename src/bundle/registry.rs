@@ -29,18 +29,23 @@ const MAX_MANIFEST: usize = 4 << 20;
 pub(crate) struct ImageName {
     pub(crate) registry: String,
     pub(crate) repository: String,
+    /// Or a digest, `sha256:...`.
     pub(crate) tag: String,
 }
 
 impl ImageName {
-    /// Reads `registry/repository:tag`. A name without a registry is an error: what it means differs between tools.
+    /// Reads `registry/repository:tag` or `registry/repository@sha256:...`. A name without a registry is an error: what it
+    /// means differs between tools.
     pub(crate) fn parse(name: &str) -> Result<Self> {
         let bad = || {
             Error::invalid(format!("`{name}` is not a full image name"))
                 .hint("write registry, repository and tag, like docker.io/library/busybox:1.36")
         };
         let (registry, rest) = name.split_once('/').ok_or_else(bad)?;
-        let (repository, tag) = rest.rsplit_once(':').ok_or_else(bad)?;
+        let (repository, tag) = match rest.split_once('@') {
+            Some((repository, digest)) if digest.parse::<Digest>().is_ok() => (repository, digest),
+            _ => rest.rsplit_once(':').ok_or_else(bad)?,
+        };
         if !(registry.contains('.') || registry.contains(':') || registry == "localhost") || tag.contains('/') {
             return Err(bad());
         }
@@ -170,6 +175,11 @@ impl<'a> Registries<'a> {
         let header = login.answer(headers).await?;
         self.logins.lock().await.insert(login_key(image), header);
         Ok(())
+    }
+
+    /// The Authorization header of the login that the inventory has for this host.
+    pub(super) fn basic(&self, host: &str) -> Result<Option<SecretString>> {
+        Ok(self.password(host)?.map(|(user, password)| base64_basic(&user, &password)))
     }
 
     fn password(&self, registry: &str) -> Result<Option<(String, SecretString)>> {

@@ -39,5 +39,6 @@ pub(super) fn manifest() -> BundleManifest {
         kubernetes: "1.36.2".into(),
         lock: Digest::of(b"lock"),
         artifacts: artifacts.map(|(kind, name, version)| artifact(kind, name, version)).into(),
+        addons: Vec::new(),
     }
 }

@@ -32,6 +32,9 @@ pub struct Wanted {
     pub images: Vec<String>,
 }
 
+/// The helm that installs charts, when the inventory names none: it speaks with every Kubernetes version of ours.
+const HELM: &str = "4.2.3";
+
 /// What the inventory needs.
 pub fn wanted(inv: &Inventory) -> Result<Wanted> {
     let version: KubeVersion = inv.cluster.version.parse()?;
@@ -78,6 +81,11 @@ pub fn wanted(inv: &Inventory) -> Result<Wanted> {
             format!("{}/v{v}/etcd-v{v}-linux-{a}.tar.gz", s.etcd),
             Some(sums),
         );
+        if !inv.charts.is_empty() {
+            let v = pick(&inv.tools.helm_version, HELM);
+            let url = format!("{}/helm-v{v}-linux-{a}.tar.gz", s.helm);
+            add(ArtifactKind::Archive, "helm", v, url.clone(), Some(format!("{url}.sha256sum")));
+        }
     }
     let mut images = vec![inv.verify.image.clone()];
     let endpoint = |default: &str| inv.endpoint.image.clone().unwrap_or_else(|| default.to_owned());

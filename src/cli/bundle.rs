@@ -8,7 +8,7 @@ use super::args::{BundleCommand, Global};
 use super::bundle_verify::Asked;
 use super::survey::load;
 use super::{bundle_sign, bundle_verify};
-use crate::bundle::{self, Lock, Maker, closure};
+use crate::bundle::{self, Lock, Maker, addon_gaps, closure};
 use crate::error::{Context as _, Error, Result};
 use crate::exec::Sink;
 use crate::report::reporter;
@@ -23,15 +23,21 @@ pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<Ex
             let inv = load(&inventory.inventory)?;
             let made = bundle::lock(&inv, sink(global)).await?;
             std::fs::write(&lock, made.to_toml()?).context(|| format!("failed to write {}", lock.display()))?;
-            println!("{}: {} files, {} images", lock.display(), made.files.len(), made.images.len());
+            let addons = match made.charts.len() + made.manifests.len() {
+                0 => String::new(),
+                _ => format!(", {} charts, {} manifests", made.charts.len(), made.manifests.len()),
+            };
+            println!("{}: {} files, {} images{addons}", lock.display(), made.files.len(), made.images.len());
         }
         BundleCommand::Build { inventory, lock, out, builder } => {
             let inv = load(&inventory.inventory)?;
             let locked = Lock::load(&lock)?;
+            bundle::keep_local(&inv, &locked).await?;
             let out = super::bundle_pack::output(&out)?;
             let maker = Maker { sources: &inv.sources, builder: &builder };
             let made = bundle::build(&locked, &maker, &out, global.concurrency, sink(global)).await?;
-            let missing = closure(&inv, &made);
+            let mut missing = closure(&inv, &made);
+            missing.extend(addon_gaps(&inv, &made, &made.addons));
             if !missing.is_empty() {
                 return Err(Error::invalid(format!(
                     "the lock lacks what the inventory asks for:\n  {}",

@@ -8,13 +8,14 @@ use futures::StreamExt as _;
 
 use super::args::Global;
 use super::bundle_verify::trusted;
-use crate::bundle::{Bundle, Digest, closure};
+use crate::bundle::{Bundle, Digest, addon_gaps, closure, known_addons};
 use crate::error::{Context as _, Error, Result};
 use crate::facts::{Finding, Severity, gather, observe, preflight};
 use crate::host::ssh::{SshConnector, SshOptions};
 use crate::host::{Connector, Host};
 use crate::inventory::{self, Inventory, Node};
 use crate::plan::{Fingerprints, PLAN_FORMAT, Plan, assemble, desired, questions};
+use crate::resource::{left_over_releases, releases_probe};
 
 /// Connected hosts by name.
 pub(super) type Hosts = BTreeMap<String, Arc<dyn Host>>;
@@ -44,7 +45,8 @@ pub(super) fn open_for(path: &Path, inventory: Option<&Path>) -> Result<Bundle> 
 
 /// Proves that a bundle holds all the inventory will ask for.
 pub(super) fn closed(bundle: &Bundle, path: &Path, inv: &Inventory) -> Result<()> {
-    let missing = closure(inv, bundle.manifest());
+    let mut missing = closure(inv, bundle.manifest());
+    missing.extend(addon_gaps(inv, bundle.manifest(), &known_addons(inv, bundle)?));
     if missing.is_empty() {
         return Ok(());
     }
@@ -105,7 +107,11 @@ pub(super) async fn survey(inv: &Inventory, bundle: &Bundle, hosts: &Hosts, conc
     let findings = preflight(inv, &facts);
     refuse(&findings)?;
     let wanted = desired(inv, bundle.manifest(), &facts)?;
-    let answers = observe(hosts, &questions(&wanted), concurrency).await?;
+    let mut asked = questions(&wanted);
+    if let Some(voice) = &facts.voice {
+        asked.entry(voice.clone()).or_default().push(releases_probe());
+    }
+    let answers = observe(hosts, &asked, concurrency).await?;
     let steps = assemble(&wanted, &answers);
     let mut digests = BTreeMap::new();
     for (host, seen) in &answers {
@@ -123,6 +129,10 @@ pub(super) async fn survey(inv: &Inventory, bundle: &Bundle, hosts: &Hosts, conc
     let names: Vec<&str> = inv.hosts.iter().map(|h| h.name.as_str()).collect();
     for node in facts.nodes.iter().flatten().filter(|n| !names.contains(&n.name.as_str())) {
         warnings.push(format!("node {} is in the cluster but not in the inventory; it is left alone", node.name));
+    }
+    let releases = facts.voice.as_ref().and_then(|v| answers.get(v)?.get(&releases_probe()));
+    for left in releases.into_iter().flat_map(|answer| left_over_releases(answer, inv)) {
+        warnings.push(format!("release {left} was installed by provision and left the inventory; it is left alone"));
     }
     Ok(Plan {
         format_version: PLAN_FORMAT,

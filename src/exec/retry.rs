@@ -54,6 +54,8 @@ pub fn is_repeatable(action: &Action) -> bool {
         | Action::ImportImage { .. }
         | Action::ResetPartial { .. }
         | Action::NodeMeta { .. }
+        | Action::ApplyManifest { .. }
+        | Action::HelmRelease { .. }
         | Action::WaitNodeReady { .. }
         | Action::WaitControlPlane { .. }
         | Action::WaitEtcdMembers { .. }

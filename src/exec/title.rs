@@ -36,6 +36,8 @@ impl Step {
                 format!("wait until etcd's members are {}", members.join(", "))
             }
             Action::TestPodNetwork { nodes, .. } => format!("test the pod network on {} nodes", nodes.len()),
+            Action::ApplyManifest { name, .. } => format!("apply manifest {name}"),
+            Action::HelmRelease { release, namespace, .. } => format!("install release {release} in {namespace}"),
             Action::ResetHost { .. } => "make the host bare".to_owned(),
         }
     }

@@ -1,5 +1,6 @@
 //! The inventory: what the user wants, read from TOML with spans, judged, and resolved per host.
 
+mod charts;
 mod checks;
 mod diagnostic;
 mod host;
@@ -14,6 +15,7 @@ mod tree;
 mod trust;
 mod validate;
 
+pub use charts::{Chart, ChartFrom, ChartSource, RawManifest, Tools};
 pub use checks::CHECKS;
 pub use diagnostic::{Diagnostic, Severity, render, render_for_stderr};
 pub use host::*;

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::charts::{Chart, RawManifest, Tools};
 use super::host::{Host, HostSettings};
 use super::registry::Registry;
 use super::trust::Trust;
@@ -64,6 +65,19 @@ pub struct Inventory {
     /// Where the nodes pull images from.
     #[serde(default)]
     pub registry: Registry,
+    /// Programs that only some inventories need.
+    #[serde(default)]
+    pub tools: Tools,
+    /// Helm releases, in the order they are installed in.
+    #[serde(default)]
+    pub charts: Vec<Chart>,
+    /// Files of Kubernetes objects, applied before the charts.
+    #[serde(default)]
+    pub manifests: Vec<RawManifest>,
+    /// The directory of the inventory file, which the paths of charts, manifests and values start from.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub dir: PathBuf,
     /// Whose signatures a bundle needs before `plan` and `apply` use it.
     #[serde(default)]
     pub trust: Trust,
@@ -397,6 +411,8 @@ pub struct Sources {
     pub crictl: String,
     /// `{base}/v{V}/etcd-v{V}-linux-{arch}.tar.gz`
     pub etcd: String,
+    /// `{base}/helm-v{V}-linux-{arch}.tar.gz`
+    pub helm: String,
     /// Registry host (as in an image's name) to the base URL that is asked instead, like
     /// `"registry.k8s.io" = "https://mirror.example/k8s"`. `http://` is allowed and said so in the bundle.
     pub registries: BTreeMap<String, String>,
@@ -413,6 +429,7 @@ impl Default for Sources {
             cni_plugins: "https://github.com/containernetworking/plugins/releases/download".into(),
             crictl: "https://github.com/kubernetes-sigs/cri-tools/releases/download".into(),
             etcd: "https://github.com/etcd-io/etcd/releases/download".into(),
+            helm: "https://get.helm.sh".into(),
             registries: BTreeMap::new(),
             auth: BTreeMap::new(),
         }

@@ -32,7 +32,9 @@ pub struct Loaded {
 pub fn load(path: &Path) -> Result<Loaded> {
     let text = read(path)?;
     let file = path.display().to_string();
-    let loaded = judge(&text, &|path| expand_home(path).exists()).map_err(|diagnostics| {
+    let dir = path.parent().unwrap_or(Path::new("")).to_owned();
+    let there = |path: &Path| expand_home(path).exists();
+    let mut loaded = judge(&text, &there, &|beside| dir.join(beside).exists()).map_err(|diagnostics| {
         let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
         let problems = if errors == 1 { "1 problem".into() } else { format!("{errors} problems") };
         Error::invalid(format!("the inventory {file} has {problems}")).diagnostics(render_for_stderr(
@@ -41,6 +43,15 @@ pub fn load(path: &Path) -> Result<Loaded> {
             &diagnostics,
         ))
     })?;
+    for chart in &mut loaded.inventory.charts {
+        for values in &chart.values_files {
+            let values = dir.join(values);
+            let text = std::fs::read_to_string(&values)
+                .map_err(|e| Error::invalid(format!("failed to read the values {}", values.display())).source(e))?;
+            chart.file_texts.0.push(text);
+        }
+    }
+    loaded.inventory.dir = dir;
     with_registry_ca(loaded, path)
 }
 
@@ -88,11 +99,11 @@ pub fn read(path: &Path) -> Result<String> {
 /// # Errors
 /// All problems of the text, warnings among them, in the order of their places.
 pub fn parse(text: &str) -> Result<Loaded, Vec<Diagnostic>> {
-    judge(text, &|_| true)
+    judge(text, &|_| true, &|_| true)
 }
 
-// `there` tells whether a key file exists.
-fn judge(text: &str, there: &dyn Fn(&Path) -> bool) -> Result<Loaded, Vec<Diagnostic>> {
+// `there` tells whether a key file exists, `beside` whether a file relative to the inventory does.
+fn judge(text: &str, there: &dyn Fn(&Path) -> bool, beside: &dyn Fn(&Path) -> bool) -> Result<Loaded, Vec<Diagnostic>> {
     let (root, broken) = DeTable::parse_recoverable(text);
     if !broken.is_empty() {
         // What the parser skipped to recover would be reported as missing, so nothing more is judged.
@@ -114,6 +125,7 @@ fn judge(text: &str, there: &dyn Fn(&Path) -> bool) -> Result<Loaded, Vec<Diagno
         let spoken_of = |f: &Finding| shape.poisoned.iter().any(|p| p.starts_with(&f.path) || f.path.starts_with(p));
         let all = validate::validate(inventory, &shape.json).into_iter();
         let all = all.chain(validate::missing_key_files(inventory, there));
+        let all = all.chain(validate::missing_files(inventory, beside));
         findings.extend(all.filter(|f| !spoken_of(f)));
     }
     let mut diagnostics: Vec<Diagnostic> = findings.into_iter().map(|f| tree.place(f)).collect();

@@ -43,7 +43,7 @@ pub struct PhaseSpec {
 }
 
 /// All phases, in their order.
-pub const PHASES: [PhaseId; 12] = [
+pub const PHASES: [PhaseId; 13] = [
     PhaseId::Preflight,
     PhaseId::Prepare,
     PhaseId::Distribute,
@@ -54,6 +54,7 @@ pub const PHASES: [PhaseId; 12] = [
     PhaseId::JoinControlPlane,
     PhaseId::JoinWorker,
     PhaseId::Label,
+    PhaseId::Addons,
     PhaseId::Verify,
     PhaseId::Reset,
 ];
@@ -75,6 +76,8 @@ pub const fn spec(id: PhaseId) -> PhaseSpec {
         PhaseId::JoinWorker => ("Join the workers", Workers, Concurrent, true),
         PhaseId::Cni => ("Set up the pod network", AllHosts, Concurrent, false),
         PhaseId::Label => ("Set labels and taints", Cluster, Concurrent, false),
+        // In the inventory's order: a chart may rely on those before it.
+        PhaseId::Addons => ("Apply manifests and charts", Cluster, InOrder, true),
         PhaseId::Verify => ("Verify the cluster", Cluster, Concurrent, false),
         PhaseId::Reset => ("Reset the hosts", AllHosts, Concurrent, false),
     };

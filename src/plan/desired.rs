@@ -107,7 +107,9 @@ fn disruption(action: &Action) -> Disruption {
         | Action::InstallBlob { .. }
         | Action::UnpackBlob { .. }
         | Action::ImportImage { .. }
-        | Action::NodeMeta { .. } => Disruption::Quiet,
+        | Action::NodeMeta { .. }
+        | Action::ApplyManifest { .. }
+        | Action::HelmRelease { .. } => Disruption::Quiet,
         Action::Unit { .. } => Disruption::RestartsService,
         Action::KubeadmInit { .. } | Action::KubeadmJoin { .. } => Disruption::Membership,
         Action::ResetPartial { .. } | Action::ResetHost { .. } => Disruption::Destructive,

@@ -138,6 +138,9 @@ fn installs<'a>(input: &Input<'a>, node: &Node, arch: Arch) -> Result<Vec<(&'a A
     unpack(input.parts.get(ArtifactKind::Archive, "cni-plugins", arch)?, "/opt/cni/bin", None);
     if node.role.is_control_plane() {
         unpack(input.parts.get(ArtifactKind::Archive, "etcd", arch)?, "/usr/local/bin", Some("etcdctl"));
+        if !input.inv.charts.is_empty() {
+            unpack(input.parts.get(ArtifactKind::Archive, "helm", arch)?, "/usr/local/bin", Some("helm"));
+        }
     }
     if let Some(crictl) = input.parts.find(ArtifactKind::Archive, "crictl", arch) {
         unpack(crictl, "/usr/local/bin", Some("crictl"));

@@ -1,5 +1,6 @@
 //! Plans: pure decisions, no I/O, no clock.
 
+mod addon_steps;
 mod assemble;
 mod cluster_steps;
 mod desired;

@@ -89,6 +89,8 @@ pub enum PhaseId {
     JoinWorker,
     /// Labels and taints.
     Label,
+    /// Raw manifests and charts.
+    Addons,
     /// The finished cluster is tested.
     Verify,
     /// A host is made bare again.
@@ -110,6 +112,7 @@ impl PhaseId {
             Self::JoinWorker => "join-worker",
             Self::Cni => "cni",
             Self::Label => "label",
+            Self::Addons => "addons",
             Self::Verify => "verify",
             Self::Reset => "reset",
         }
@@ -306,6 +309,33 @@ pub enum Action {
         nodes: Vec<String>,
         /// Seconds.
         timeout_s: u64,
+    },
+    /// Apply a file of objects from the content store (run on a control plane).
+    ApplyManifest {
+        /// Its name in the inventory.
+        name: String,
+        /// The file.
+        digest: Digest,
+        /// Whether the API server does the applying; one before 1.22 cannot be relied upon for that.
+        server_side: bool,
+    },
+    /// Install or upgrade a Helm release from the content store (run on a control plane). The values are the
+    /// inventory's, and stand in no plan: they may be secret.
+    HelmRelease {
+        /// Its name.
+        release: String,
+        /// Its namespace.
+        namespace: String,
+        /// The packed chart.
+        digest: Digest,
+        /// What the release is described as when it is of this chart with the wanted values.
+        mark: String,
+        /// How long helm waits until it runs, in seconds.
+        timeout_s: u64,
+        /// Whether helm takes back what failed.
+        atomic: bool,
+        /// As with manifests.
+        server_side: bool,
     },
     /// Make the host bare: kubeadm reset, containers, mounts, interfaces, rules, units, files.
     ResetHost {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::bundle::{Artifact, ArtifactKind, BundleManifest, ImageName};
+use crate::bundle::{Addon, Artifact, ArtifactKind, BundleManifest, Digest, ImageName};
 use crate::error::{Error, Result};
 use crate::inventory::{Arch, Inventory};
 use crate::kubeadm::ClusterImages;
@@ -29,6 +29,16 @@ impl<'a> Parts<'a> {
     /// The artifact if it is inside.
     pub(super) fn find(&self, kind: ArtifactKind, name: &str, arch: Arch) -> Option<&'a Artifact> {
         self.bundle.find(kind, name, arch)
+    }
+
+    /// What is put onto the cluster.
+    pub(super) fn addons(&self) -> &'a [Addon] {
+        &self.bundle.addons
+    }
+
+    /// The size in bytes of a blob; 0 when no artifact has it.
+    pub(super) fn blob_size(&self, digest: &Digest) -> u64 {
+        self.bundle.artifacts.iter().flat_map(|a| &a.blobs).find(|b| b.digest == *digest).map_or(0, |b| b.size)
     }
 
     /// All images for this architecture that a host in this role runs.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
+use super::addon_steps::addon_steps;
 use super::cluster_steps::cluster_steps;
 use super::desired::{Desired, HostSteps, When};
 use super::host_steps::{before_join, cni};
@@ -91,7 +92,11 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
     let host_ids: BTreeMap<&str, Vec<StepId>> =
         nodes.iter().zip(&hosts).map(|(n, h)| (n.name.as_str(), h.ids())).collect();
     let cluster = cluster_steps(&input, &voice, &joined, &lasts, &host_ids);
-    let mut all: Vec<Desired> = hosts.into_iter().flat_map(HostSteps::into_steps).chain(cluster).collect();
+    // Pods may want the labels. The tests of the cluster do not wait for addons, which may fail for reasons of their own.
+    let labels = cluster.iter().filter(|d| d.phase == PhaseId::Label).map(|d| d.id.clone());
+    let addons = addon_steps(&input, &voice, &lasts.iter().cloned().chain(labels).collect::<Vec<_>>())?;
+    let mut all: Vec<Desired> =
+        hosts.into_iter().flat_map(HostSteps::into_steps).chain(cluster).chain(addons).collect();
     // By phase; within a phase the order above: so that every step stands after what it needs.
     let turn: BTreeMap<String, usize> = std::iter::once(first.name.clone())
         .chain(nodes.iter().map(|n| n.name.clone()))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::bundle::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Member, Verified};
+use crate::bundle::{Addon, Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Member, Verified};
 use crate::error::Result;
 use crate::facts::{Facts, HostFacts};
 use crate::host::{Answer, Probe};
@@ -51,6 +51,7 @@ fn bundle() -> BundleManifest {
         kubernetes: "1.36.2".into(),
         lock: Digest::of(b""),
         artifacts: binaries.into_iter().chain(archives).chain(images).collect(),
+        addons: Vec::new(),
     }
 }
 
@@ -247,4 +248,72 @@ fn a_whole_host_needs_nothing() -> Result<()> {
         .collect();
     assert_eq!(left, Vec::<String>::new());
     Ok(())
+}
+
+/// Two charts and a manifest, and a bundle that has them.
+fn with_addons() -> (Inventory, BundleManifest) {
+    let (mut inv, mut bundle) = (inventory(1, 1), bundle());
+    let text = "
+[[manifests]]
+name = \"limits\"
+path = \"limits.yaml\"
+[[charts]]
+name = \"zero\"
+namespace = \"shop\"
+source = { path = \"charts/zero\" }
+values = { greeting = \"hunter2\" }
+[[charts]]
+name = \"alpha\"
+source = { path = \"charts/zero\" }
+timeout_s = 60
+atomic = false
+";
+    #[derive(serde::Deserialize)]
+    struct Part {
+        charts: Vec<crate::inventory::Chart>,
+        manifests: Vec<crate::inventory::RawManifest>,
+    }
+    let part: Part = toml::from_str(text).unwrap_or_else(|e| panic!("{e}"));
+    (inv.charts, inv.manifests) = (part.charts, part.manifests);
+    bundle.artifacts.push(artifact(ArtifactKind::Archive, "helm", Some("linux-amd64/helm")));
+    let addon = |kind, namespace: &str, name: &str, from: &str| Addon {
+        kind,
+        namespace: namespace.into(),
+        name: name.into(),
+        version: "0.1.0".into(),
+        digest: Digest::of(from.as_bytes()),
+        inputs: Digest::of(b""),
+        images: Vec::new(),
+    };
+    bundle.addons = vec![
+        addon(ArtifactKind::Chart, "default", "alpha", "zero"),
+        addon(ArtifactKind::Chart, "shop", "zero", "zero"),
+        addon(ArtifactKind::Manifest, "", "limits", "limits"),
+    ];
+    (inv, bundle)
+}
+
+#[test]
+fn addons_come_in_the_order_of_the_inventory_and_hold_no_values() -> Result<()> {
+    let (inv, bundle) = with_addons();
+    let steps = assemble(&desired(&inv, &bundle, &bare(&inv))?, &Observations::new());
+    assert!(!serde_json::to_string(&steps).unwrap_or_default().contains("hunter2"));
+    let plan: String = steps
+        .iter()
+        .filter(|s| matches!(s.phase, PhaseId::Label | PhaseId::Addons | PhaseId::Verify) || s.id.ends_with("/helm"))
+        .map(|s| format!("{}  {}  <- {}\n", s.id, s.title(), s.needs.join(", ")))
+        .collect();
+    insta::assert_snapshot!(plan);
+    Ok(())
+}
+
+#[test]
+fn a_bundle_without_a_wanted_addon_is_refused() {
+    let (inv, bundle) = with_addons();
+    for at in 0..3 {
+        let mut less = bundle.clone();
+        less.addons.remove(at);
+        let error = desired(&inv, &less, &bare(&inv)).err().map(|e| e.kind());
+        assert_eq!(error, Some(crate::error::Kind::Invalid));
+    }
 }

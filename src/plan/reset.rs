@@ -25,6 +25,7 @@ const FILES: &[&str] = &[
     "/usr/local/bin/kubectl",
     "/usr/local/bin/crictl",
     "/usr/local/bin/etcdctl",
+    "/usr/local/bin/helm",
     "/usr/local/bin/containerd",
     "/usr/local/bin/containerd-shim",
     "/usr/local/bin/containerd-shim-runc-v1",

@@ -1,5 +1,6 @@
 //! The two functions that the planner and the engine share.
 
+use super::addons::{is_released, manifest_probe, release_probe};
 use super::cluster::{control_plane_health, control_plane_probe, etcd_probe, nodes_probe};
 use super::file::{block_of, is_file, text};
 use super::node_state::{Membership, membership, node_state, node_state_probe};
@@ -45,6 +46,8 @@ pub fn probes(action: &Action) -> Vec<Probe> {
         Action::WaitControlPlane { address, .. } => vec![control_plane_probe(address)],
         Action::WaitEtcdMembers { .. } => vec![etcd_probe()],
         Action::TestPodNetwork { .. } => vec![shell_probe("namespace", &[VERIFY_NAMESPACE])],
+        Action::ApplyManifest { digest, server_side, .. } => vec![manifest_probe(digest, *server_side)],
+        Action::HelmRelease { release, namespace, .. } => vec![release_probe(release, namespace)],
     }
 }
 
@@ -106,6 +109,8 @@ pub fn satisfied(action: &Action, answers: &[Answer]) -> bool {
         Action::TestPodNetwork { .. } => {
             matches!(first, Answer::Shell { code: 0, stdout, .. } if stdout.trim().is_empty())
         }
+        Action::ApplyManifest { .. } => matches!(first, Answer::Shell { code: 0, .. }),
+        Action::HelmRelease { mark, .. } => is_released(first, mark),
     }
 }
 

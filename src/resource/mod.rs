@@ -1,6 +1,7 @@
 //! Desired state against observed state: which read-only questions an action asks ([`probes`]) and whether the
 //! answers say that nothing is left to do ([`satisfied`]). Pure: the planner and the engine call the same functions.
 
+mod addons;
 mod cluster;
 mod file;
 mod judge;
@@ -10,6 +11,8 @@ mod system;
 pub mod template;
 mod unit;
 
+pub(crate) use addons::RELEASE_LABEL;
+pub use addons::{left_over_releases, release_mark, releases_probe};
 pub use cluster::{ControlPlaneHealth, control_plane_health, etcd_probe, nodes_probe};
 pub use file::{block_of, with_block};
 pub(crate) use judge::{VERIFY_NAMESPACE, blob_path};

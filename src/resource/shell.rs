@@ -16,6 +16,15 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
     ("control-plane", include_str!("control_plane.sh")),
     ("etcd", include_str!("etcd.sh")),
     (
+        "release",
+        "export KUBECONFIG=/etc/kubernetes/admin.conf PATH=$PATH:/usr/local/bin\nhelm history \"$1\" --namespace \"$2\" --max 1 -o json\n",
+    ),
+    (
+        "releases",
+        "export KUBECONFIG=/etc/kubernetes/admin.conf PATH=$PATH:/usr/local/bin\ncommand -v helm >/dev/null || exit 0\nhelm list --all-namespaces --selector \"$1\" -o json\n",
+    ),
+    ("manifest", include_str!("manifest.sh")),
+    (
         "namespace",
         "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get namespace \"$1\" --ignore-not-found -o name\n",
     ),

@@ -58,11 +58,16 @@ impl Context {
         attempted: &str,
     ) -> Result<Output> {
         let command = script_command(text, args).timeout(timeout);
-        let output = self.host(host)?.run(&command).await;
         let shown = Command::new(std::iter::once(name).chain(args.iter().copied()));
+        self.run_shown(host, &command, &shown).await?.check(host, &shown, attempted)
+    }
+
+    /// Runs a command that is recorded as `shown`. One that ran and failed is `Ok`.
+    pub(super) async fn run_shown(&self, host: &str, command: &Command, shown: &Command) -> Result<Output> {
+        let output = self.host(host)?.run(command).await;
         let ended = output.as_ref().map_or_else(ToString::to_string, |o| o.exit.to_string());
         self.sink.event(&Event::Command { host: host.to_owned(), line: shown.line(), ended });
-        output?.check(host, &shown, attempted)
+        output
     }
 
     /// Asks one question.

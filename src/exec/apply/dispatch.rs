@@ -1,7 +1,7 @@
 //! From an action to the function that carries it out.
 
 use super::context::Context;
-use super::{cluster, files, images, join, network, reset, system, units};
+use super::{addons, cluster, files, images, join, network, reset, system, units};
 use crate::error::Result;
 use crate::exec::StepNote;
 use crate::plan::{Action, Step};
@@ -47,6 +47,21 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
         }
         Action::TestPodNetwork { image, nodes, timeout_s } => {
             network::test(ctx, host, image, nodes, *timeout_s, notes).await
+        }
+        Action::ApplyManifest { name, digest, server_side } => {
+            addons::manifest(ctx, host, name, digest, *server_side).await
+        }
+        Action::HelmRelease { release, namespace, digest, mark, timeout_s, atomic, server_side } => {
+            let wanted = addons::Release {
+                release,
+                namespace,
+                digest,
+                mark,
+                timeout_s: *timeout_s,
+                atomic: *atomic,
+                server_side: *server_side,
+            };
+            addons::release(ctx, host, &wanted, notes).await
         }
         Action::ResetHost { node, files, units, dirs } => reset::host(ctx, host, node, files, units, dirs).await,
     }

@@ -52,7 +52,7 @@ pub(super) async fn put_blob(
 }
 
 /// Checks that the blob `$1` (a path) has the sha256 `$2`; a damaged one is removed so that the next run sends it again.
-const CHECK: &str = concat!(
+pub(super) const CHECK: &str = concat!(
     include_str!("../../host/sha256.sh"),
     r#"check() { [ "$(sha256 "$1")" = "$2" ] || { rm -f -- "$1"; echo "blob $2 in the node's store is damaged or missing; it was removed" >&2; exit 65; }; }
 "#

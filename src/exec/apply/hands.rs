@@ -94,6 +94,8 @@ fn is_local(action: &Action) -> bool {
         | Action::KubeadmJoin { .. }
         | Action::ResetHost { .. }
         | Action::NodeMeta { .. }
+        | Action::ApplyManifest { .. }
+        | Action::HelmRelease { .. }
         | Action::WaitNodeReady { .. }
         | Action::WaitControlPlane { .. }
         | Action::WaitEtcdMembers { .. }

@@ -1,5 +1,6 @@
 //! The one mutation behind each action.
 
+mod addons;
 mod cluster;
 mod context;
 mod dispatch;

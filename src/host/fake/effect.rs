@@ -60,6 +60,8 @@ impl World {
             ("api-answers", _) => {
                 return if self.cluster_up() { done("") } else { broken(1, "connection refused") };
             }
+            ("release", _) => return self.release(name, args),
+            ("manifest", _) => return self.manifest(name, args),
             ("test-pod-network", _) => {
                 let well = self.test_namespace && self.nodes.keys().all(|n| self.ready(n));
                 return if well { done("") } else { broken(1, "not all test pods run") };

@@ -1,5 +1,6 @@
 //! Machines in memory: the second implementation of the seam, for tests of planner and engine together.
 
+mod addons;
 mod effect;
 mod host;
 mod kubeadm;

@@ -47,6 +47,10 @@ pub struct World {
     pub tokens: BTreeSet<String>,
     /// The namespace of the test pods is there.
     pub test_namespace: bool,
+    /// Releases of charts: `namespace/name` to their description.
+    pub releases: BTreeMap<String, String>,
+    /// Digests (hex) of the manifests that were applied.
+    pub manifests: BTreeSet<String>,
     /// The images each host must have before any kubeadm runs.
     pub needed_images: BTreeMap<String, BTreeSet<String>>,
     /// How many control planes there are to be.

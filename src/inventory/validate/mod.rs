@@ -1,5 +1,6 @@
 //! What is wrong with an inventory that has the right shape. Pure; every problem at once.
 
+mod charts;
 mod cluster;
 mod endpoint;
 mod files;
@@ -12,6 +13,7 @@ mod sources;
 mod syntax;
 mod trust;
 
+pub(super) use charts::missing_files;
 pub(super) use files::missing_key_files;
 pub(super) use judge::validate;
 pub(super) use secrets::{is_secret_key, secret, userinfo};

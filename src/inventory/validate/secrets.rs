@@ -23,14 +23,25 @@ pub(in crate::inventory) fn is_secret_key(key: &str) -> bool {
     ENDS.iter().any(|end| letters.ends_with(end))
 }
 
+/// Charts ask for the names of Secret objects under keys like `existingSecret`; those are no secrets themselves.
+fn names_a_secret(path: &[String], key: &str) -> bool {
+    let values = matches!(path, [first, _, third, ..] if first == "charts" && third == "values");
+    values && key.to_ascii_lowercase().ends_with("secret")
+}
+
 /// The finding for a secret at `path`.
 pub(in crate::inventory) fn secret(path: Path) -> Finding {
     let key = path.last().map(|k| shown(k)).unwrap_or_default();
+    let values = path.first().is_some_and(|p| p == "charts");
     let mut finding = Finding::error(
         path,
         format!("`{key}` looks like a secret, and an inventory holds none"),
-        "name an environment variable or a file that holds it (`password_env`, `password_file`, `sudo = { method = \
-         \"env\", env = \"NAME\" }`), and change the secret if this file was ever shared",
+        if values {
+            "put it into a file of its own that is kept out of git, and name that in `values_files`"
+        } else {
+            "name an environment variable or a file that holds it (`password_env`, `password_file`, `sudo = { method = \
+         \"env\", env = \"NAME\" }`), and change the secret if this file was ever shared"
+        },
     );
     finding.secret = true;
     finding.on_key = true;
@@ -45,7 +56,7 @@ fn walk(path: &mut Path, json: &Value, found: &mut Vec<Finding>) {
                 if path.last().is_some_and(|p| p == "labels") {
                     continue;
                 }
-                if is_secret_key(key) && (value.is_string() || value.is_number()) {
+                if is_secret_key(key) && !names_a_secret(path, key) && (value.is_string() || value.is_number()) {
                     found.push(secret(under(path, key)));
                     continue;
                 }

@@ -15,6 +15,7 @@ pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
         ("cni_plugins", &sources.cni_plugins),
         ("crictl", &sources.crictl),
         ("etcd", &sources.etcd),
+        ("helm", &sources.helm),
     ] {
         url(at(["sources", key]), base, found);
     }
