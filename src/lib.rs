@@ -16,6 +16,7 @@ pub mod host;
 pub mod inventory;
 pub mod kubeadm;
 pub mod lab;
+pub mod packages;
 pub mod phase;
 pub mod plan;
 pub mod report;

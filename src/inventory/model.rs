@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::host::{Host, HostSettings};
+use super::packages::Packages;
 
 /// A whole inventory file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -59,6 +60,9 @@ pub struct Inventory {
     /// Where `bundle lock` and `bundle build` fetch from.
     #[serde(default)]
     pub sources: Sources,
+    /// Packages of the operating system.
+    #[serde(default)]
+    pub packages: Packages,
     /// Settings of every host that a pool or the host itself does not set.
     #[serde(default)]
     pub defaults: HostSettings,

@@ -3,7 +3,7 @@
 use crate::inventory::model::Inventory;
 use crate::inventory::tree::{Finding, Path};
 
-use super::{cluster, endpoint, hosts, network, secrets, sources};
+use super::{cluster, endpoint, hosts, network, packages, secrets, sources};
 
 /// Every problem of `inventory`, in no particular order. `json` is the same inventory as it was written, without
 /// defaults: the search for secrets reads that.
@@ -14,6 +14,7 @@ pub(in crate::inventory) fn validate(inventory: &Inventory, json: &serde_json::V
     network::check(inventory, &mut found);
     hosts::check(inventory, &mut found);
     sources::check(inventory, &mut found);
+    packages::check(inventory, &mut found);
     secrets::check(json, &mut found);
     found
 }

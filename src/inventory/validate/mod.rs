@@ -6,6 +6,7 @@ mod files;
 mod hosts;
 mod judge;
 mod network;
+mod packages;
 mod secrets;
 mod sources;
 mod syntax;
