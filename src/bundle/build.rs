@@ -13,6 +13,7 @@ use super::layout::{artifact_manifest, index, write_blob};
 use super::lock::{is_archive, told};
 use super::lockfile::{Lock, LockedFile, LockedImage};
 use super::manifest::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Verified};
+use super::packages::add_packages;
 use super::registry::{ImageName, Registries};
 use crate::error::{Context as _, Error, Result};
 use crate::exec::{Event, Outcome, Sink};
@@ -51,6 +52,7 @@ pub async fn build(
     .try_collect()
     .await?;
     artifacts.extend(images);
+    artifacts.extend(add_packages(&partial, &lock.packages, concurrency, sink.as_ref()).await?);
     let lock_digest = Digest::of(lock.to_toml()?.as_bytes());
     let mut manifest = BundleManifest {
         format_version: BUNDLE_FORMAT,
@@ -99,7 +101,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// Puts a cached blob into the bundle, hashed once more on the way. A hard link when the file system allows it: the
 /// cache's files are never written to again.
-async fn place(dir: &Path, cached: &Path, digest: &Digest) -> Result<u64> {
+pub(super) async fn place(dir: &Path, cached: &Path, digest: &Digest) -> Result<u64> {
     let target = dir.join("blobs/sha256").join(digest.hex());
     let found = hash_file(cached).await?;
     if found != *digest {

@@ -39,12 +39,19 @@ pub(super) async fn artifact_manifest(dir: &Path, title: &str, blob: &BlobRef) -
     write_blob(dir, manifest.to_string().as_bytes()).await
 }
 
+/// Names and versions of packages hold what a reference must not: `libstdc++6`, `1:2.0~rc1`.
+fn package_reference(artifact: &Artifact) -> String {
+    let plain = |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric() && !"/.-_".contains(c), "_");
+    format!("{}:{}-{}", plain(&artifact.name), plain(&artifact.version), artifact.arch.as_str())
+}
+
 /// `index.json` for these artifacts, in their order. `size_of` tells the size of a manifest.
 pub(super) fn index(artifacts: &[Artifact], size_of: &dyn Fn(&Artifact) -> Result<u64>) -> Result<String> {
     let mut manifests: Vec<Value> = Vec::new();
     for artifact in artifacts {
         let reference = match artifact.kind {
             ArtifactKind::Image => artifact.name.clone(),
+            ArtifactKind::Package => package_reference(artifact),
             _ => format!("{}:{}-{}", artifact.name, artifact.version, artifact.arch.as_str()),
         };
         let mut annotations = json!({ "org.opencontainers.image.ref.name": reference });

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{ArtifactKind, Digest};
+use super::packages::LockedPackage;
 use crate::error::{Context as _, Error, Result};
 use crate::inventory::Arch;
 
@@ -26,6 +27,9 @@ pub struct Lock {
     /// Images.
     #[serde(rename = "image", default)]
     pub images: Vec<LockedImage>,
+    /// Packages of the operating system.
+    #[serde(rename = "package", default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<LockedPackage>,
 }
 
 /// A pinned file.
@@ -67,6 +71,7 @@ impl Lock {
         let mut sorted = self.clone();
         sorted.files.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
         sorted.images.sort_by(|a, b| a.name.cmp(&b.name));
+        sorted.packages.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
         let body = toml::to_string(&sorted).context(|| "failed to write the lock".into())?;
         Ok(format!(
             "# Made by `provision bundle lock`. Keep it in git; `provision bundle build` makes the bundle from it.\n{body}"

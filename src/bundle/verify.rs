@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use super::blob::{Blob, Piece};
 use super::hash::hash_file;
 use super::manifest::{ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest};
+use super::packages::missing_packages;
 use super::wanted::wanted;
 use crate::error::{Error, Result};
 use crate::exec::{Event, Sink};
@@ -208,5 +209,6 @@ pub fn closure(inv: &Inventory, manifest: &BundleManifest) -> Vec<String> {
             }
         }
     }
+    missing.extend(missing_packages(inv, manifest));
     missing
 }

@@ -17,11 +17,17 @@ pub(super) fn sink(global: &Global) -> Arc<dyn Sink> {
 
 pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<ExitCode> {
     match command {
-        BundleCommand::Lock { inventory, lock } => {
+        BundleCommand::Lock { inventory, lock, allow_expired } => {
             let inv = load(&inventory.inventory)?;
-            let made = bundle::lock(&inv, sink(global)).await?;
+            let mut made = bundle::lock(&inv, sink(global)).await?;
+            made.packages = bundle::lock_packages(&inv, allow_expired, sink(global)).await?;
             std::fs::write(&lock, made.to_toml()?).context(|| format!("failed to write {}", lock.display()))?;
-            println!("{}: {} files, {} images", lock.display(), made.files.len(), made.images.len());
+            let (files, images) = (made.files.len(), made.images.len());
+            let packages = match made.packages.len() {
+                0 => String::new(),
+                n => format!(", {n} packages"),
+            };
+            println!("{}: {files} files, {images} images{packages}", lock.display());
         }
         BundleCommand::Build { inventory, lock, out } => {
             let inv = load(&inventory.inventory)?;

@@ -1,8 +1,8 @@
 //! What the planner takes from a bundle. Pure.
 
-use crate::bundle::{Artifact, ArtifactKind, BundleManifest};
+use crate::bundle::{Artifact, ArtifactKind, BundleManifest, package_name};
 use crate::error::{Error, Result};
-use crate::inventory::{Arch, Inventory};
+use crate::inventory::{Arch, Inventory, PackageKind};
 use crate::kubeadm::ClusterImages;
 
 /// A bundle, asked by name.
@@ -27,6 +27,13 @@ impl<'a> Parts<'a> {
     /// The artifact if it is inside.
     pub(super) fn find(&self, kind: ArtifactKind, name: &str, arch: Arch) -> Option<&'a Artifact> {
         self.bundle.find(kind, name, arch)
+    }
+
+    /// All packages of a type for this architecture.
+    pub(super) fn packages(&self, kind: PackageKind, arch: Arch) -> Vec<&'a Artifact> {
+        let prefix = package_name(kind, "");
+        let of = |a: &&Artifact| a.kind == ArtifactKind::Package && a.arch == arch && a.name.starts_with(&prefix);
+        self.bundle.artifacts.iter().filter(of).collect()
     }
 
     /// All images for this architecture that a host in this role runs.

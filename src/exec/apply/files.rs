@@ -52,7 +52,7 @@ pub(super) async fn put_blob(
 }
 
 /// Checks that the blob `$1` (a path) has the sha256 `$2`; a damaged one is removed so that the next run sends it again.
-const CHECK: &str = r#"check() { [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ] || { rm -f -- "$1"; echo "blob $2 in the node's store is damaged or missing; it was removed" >&2; exit 65; }; }
+pub(super) const CHECK: &str = r#"check() { [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ] || { rm -f -- "$1"; echo "blob $2 in the node's store is damaged or missing; it was removed" >&2; exit 65; }; }
 "#;
 
 pub(super) async fn install(ctx: &Context, host: &str, digest: &Digest, path: &str, mode: u32) -> Result<()> {

@@ -7,6 +7,7 @@ mod files;
 mod images;
 mod join;
 mod network;
+mod packages;
 mod reset;
 mod system;
 mod units;
