@@ -213,7 +213,9 @@ impl<'a> Walk<'a> {
             self.catalog.kind().as_str(),
             chain.join(", which is needed by ")
         ));
-        if there.is_empty() {
+        if self.catalog.kind() == PackageKind::Rpm && requirement.any.iter().any(|r| r.name.starts_with('/')) {
+            error.hint("of files a repository's primary index lists those in bin directories and /etc, and only it is read: name the package that has this one too")
+        } else if there.is_empty() {
             error.hint("add the repository or component that has it to [packages]")
         } else {
             error.hint(format!("there is only {}: the repositories do not belong together", there.join(", ")))
