@@ -193,7 +193,7 @@ async fn apt_installs_from_the_local_repository_without_a_network() {
     debs.publish(&site.upstream, &key, "");
     site.ok("c", &["lock"]);
     site.ok("c", &["build"]);
-    let root = Root::debian();
+    let root = Root::debian("apt");
     let inv = inventory_of(&site);
     let bundle = Bundle::open(&site.path("bundle")).unwrap();
     let done = root.apply(&inv, &bundle, "debian").await.unwrap_or_else(|e| panic!("{}", e.report()));
@@ -265,6 +265,39 @@ async fn dnf_installs_from_the_local_repository_without_a_network() {
     let repomd = String::from_utf8(std::fs::read(rpms.dir.path().join("repodata/repomd.xml")).unwrap()).unwrap();
     site.upstream.put("/rpm/repodata/repomd.xml", "text/xml", repomd + "\n");
     assert!(site.fails(3, "c", &["lock"]).contains("does not count"));
+}
+
+/// Debian's own repository, keys and packages, beside a real Debian.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "asks deb.debian.org"]
+async fn debians_own_packages_are_installed_without_a_network() {
+    let key = Key::new("Archive");
+    let site = deb_site(&key, "[]");
+    let text = std::fs::read_to_string(site.path("inventory.toml")).unwrap();
+    let section = |name: &str, path: &str, suite: &str, names: &str| {
+        format!(
+            "\n[[packages.repository]]\nname = \"{name}\"\ntype = \"deb\"\nurl = \"http://deb.debian.org/{path}\"\nsuite = \"{suite}\"\n\
+             components = [\"main\"]\nkeyring = \"/usr/share/keyrings/debian-archive-keyring.gpg\"\nnames = {names}\n"
+        )
+    };
+    let text = text.split("[[packages").next().unwrap().to_owned()
+        + &section("debian", "debian", "bookworm", "[\"conntrack\", \"socat\", \"ipvsadm\"]")
+        + &section("security", "debian-security", "bookworm-security", "[]");
+    std::fs::write(site.path("inventory.toml"), text).unwrap();
+    site.ok("c", &["lock"]);
+    println!(
+        "{}",
+        std::fs::read_to_string(site.path("bundle.lock.toml")).unwrap().split("[[package]]").nth(1).unwrap()
+    );
+    site.ok("c", &["build"]);
+    let root = Root::debian("systemd");
+    let bundle = Bundle::open(&site.path("bundle")).unwrap();
+    let done = root.apply(&inventory_of(&site), &bundle, "debian").await.unwrap_or_else(|e| panic!("{}", e.report()));
+    println!(
+        "{} packages: {done:?}",
+        bundle.manifest().artifacts.iter().filter(|a| a.name.starts_with("deb/")).count()
+    );
+    assert!(root.shell("socat -V").contains("socat version"));
 }
 
 fn said(package: &str, command: &mut Command) -> Result<std::process::Output, TestCaseError> {

@@ -23,11 +23,13 @@ pub struct Root {
 }
 
 impl Root {
-    /// A Debian with apt.
-    pub fn debian() -> Self {
+    /// A Debian with apt and `more`.
+    pub fn debian(more: &str) -> Self {
         let root = Self::empty();
         let mut command = Process::new("mmdebstrap");
-        command.args(["--quiet", "--mode=root", "--variant=apt", "bookworm"]).arg(root.dir.path());
+        command
+            .args(["--quiet", "--mode=root", "--variant=minbase", &format!("--include={more}"), "bookworm"])
+            .arg(root.dir.path());
         tool("mmdebstrap", &mut command);
         // What it was made from is out of reach from here on.
         root.shell("rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* /var/lib/apt/lists/*");

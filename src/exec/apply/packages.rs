@@ -42,10 +42,11 @@ apt() {
         -o APT::Get::List-Cleanup=0 -o Acquire::Languages=none -o DPkg::Lock::Timeout=120 \
         -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" </dev/null
 }
-dpkg --configure -a </dev/null && apt update && apt install -y --no-install-recommends --no-remove $install
+# apt says on stdout which dependencies are not met; an error shows stderr.
+{ dpkg --configure -a </dev/null && apt update && apt install -y --no-install-recommends --no-remove $install; } >&2
 "##;
 
-const DNF: &str = r#"dnf -y --disablerepo='*' --enablerepo=provision --setopt=install_weak_deps=False install $install </dev/null
+const DNF: &str = r#"dnf -y --disablerepo='*' --enablerepo=provision --setopt=install_weak_deps=False install $install </dev/null >&2
 "#;
 
 pub(super) async fn install(
