@@ -8,6 +8,10 @@ lab:
 test:
     tests/run
 
+# The static release binary, proved to be so
+release:
+    tests/static.sh
+
 # What needs no root
 quick:
     cargo fmt --check

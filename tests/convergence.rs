@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use provision::bundle::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Member, Verified};
+use provision::bundle::{
+    Artifact, ArtifactKind, BUNDLE_FORMAT, Blob, BlobRef, BundleManifest, Digest, Member, Verified,
+};
 use provision::error::{Error, Kind, Result};
 use provision::exec::{self, Cancel, Context, HostRunner, NullSink, Options, RetryPolicy};
 use provision::facts::{Severity, gather, observe, preflight};
@@ -174,7 +175,7 @@ async fn apply_once(fake: &FakeCluster, inv: &Inventory, bundle: &BundleManifest
         Plan { format_version: PLAN_FORMAT, cluster: inv.cluster.name.clone(), inputs, steps, warnings: Vec::new() };
     let context = Context {
         hosts,
-        blob_path: Box::new(|_| PathBuf::new()),
+        blob: Box::new(|_| Ok(Blob { pieces: Vec::new() })),
         inventory: Arc::new(inv.clone()),
         sink: Arc::new(NullSink),
     };
@@ -184,7 +185,8 @@ async fn apply_once(fake: &FakeCluster, inv: &Inventory, bundle: &BundleManifest
         concurrency: 8,
         retry: RetryPolicy { pauses: vec![Duration::ZERO; 2] },
     };
-    exec::run(&plan, Arc::new(HostRunner::new(context)), &options, Arc::new(NullSink), Cancel::new()).await?;
+    exec::run(&plan, Arc::new(HostRunner::new(context, &plan.steps)), &options, Arc::new(NullSink), Cancel::new())
+        .await?;
     Ok(count)
 }
 

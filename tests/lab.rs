@@ -102,6 +102,14 @@ fn bad_input_changes_nothing(lab: &Lab) {
     assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
     lab.must("w2", "echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin; passwd -q -d admin");
 
+    // A bundle without its signature.
+    let signatures = lab.file("bundle/signatures");
+    std::fs::rename(&signatures, lab.file("signatures")).unwrap();
+    let out = lab.provision(&["apply", "-y", "-i", &lab.inventory(), "-b", &lab.bundle()]);
+    assert_eq!(out.status.code(), Some(3), "{}", stderr(&out));
+    assert!(stderr(&out).contains("sign"), "{}", stderr(&out));
+    std::fs::rename(lab.file("signatures"), &signatures).unwrap();
+
     // A flipped byte in the bundle: found by verify before anything, and by the node when nobody verified.
     let flipped = lab.flip_a_blob();
     let out = lab.provision(&["bundle", "verify", &lab.bundle()]);

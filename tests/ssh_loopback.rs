@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use provision::bundle::Digest;
+use provision::bundle::{Blob, Digest, Piece};
 use provision::error::{Error, Kind};
 use provision::host::ssh::{SshConnector, SshOptions};
 use provision::host::{Answer, Command, Connector, ExitState, FileSpec, Host, Probe};
@@ -206,7 +206,12 @@ async fn files_arrive_whole_or_not_at_all() {
     let count = |n: u64| {
         sent.fetch_add(n, std::sync::atomic::Ordering::Relaxed);
     };
-    host.put_blob(&local, &digest, 20_000_000, &count).await.unwrap();
+    // In two volumes of a split tar.
+    let other = sshd.file("other");
+    std::fs::copy(&local, &other).unwrap();
+    let pieces = [(&local, 0, 7_000_001), (&other, 7_000_001, 12_999_999)];
+    let split = Blob { pieces: pieces.map(|(path, offset, len)| Piece { path: path.clone(), offset, len }).into() };
+    host.put_blob(&split, &digest, 20_000_000, &count).await.unwrap();
     let stored = PathBuf::from(provision::host::NODE_BLOB_DIR).join(digest.hex());
     let same = std::fs::read(&stored).unwrap() == content;
     std::fs::remove_file(&stored).unwrap();
@@ -214,7 +219,7 @@ async fn files_arrive_whole_or_not_at_all() {
     // One whose content is not what its name says.
     content[1_000_000] ^= 1;
     std::fs::write(&local, &content).unwrap();
-    let error = host.put_blob(&local, &digest, 20_000_000, &|_| {}).await.unwrap_err();
+    let error = host.put_blob(&Blob::of_file(&local).unwrap(), &digest, 20_000_000, &|_| {}).await.unwrap_err();
     assert!(error.kind() == Kind::Invalid && error.to_string().contains("damaged in the bundle"), "{error}");
     assert!(!stored.exists() && !stored.with_extension("partial").exists());
 }
@@ -230,7 +235,7 @@ async fn memory_does_not_grow_with_a_blob() {
     let digest = provision::bundle::hash_file(&local).await.unwrap();
     // Starts the peak anew.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let sent = host.put_blob(&local, &digest, size, &|_| {}).await;
+    let sent = host.put_blob(&Blob::of_file(&local).unwrap(), &digest, size, &|_| {}).await;
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB");
     let peak = peak.parse::<u64>().unwrap() / 1024;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::archive::members;
-use super::fetch::fetch;
+use super::fetch::{cache_dir, fetch};
+use super::form::{Form, Output, staged, with_suffix};
 use super::hash::hash_file;
 use super::http::client;
 use super::layout::{artifact_manifest, index, write_blob};
@@ -26,15 +27,14 @@ use crate::inventory::{Arch, Sources};
 pub async fn build(
     lock: &Lock,
     sources: &Sources,
-    out: &Path,
+    out: &Output,
     concurrency: usize,
     sink: Arc<dyn Sink>,
 ) -> Result<BundleManifest> {
-    let partial = with_suffix(out, ".partial");
+    out.check()?;
+    let staging = Staging::new(out)?;
+    let partial = staging.path.clone();
     let making = || format!("failed to make {}", partial.display());
-    if tokio::fs::try_exists(&partial).await.unwrap_or(false) {
-        tokio::fs::remove_dir_all(&partial).await.context(making)?;
-    }
     tokio::fs::create_dir_all(partial.join("blobs/sha256")).await.context(making)?;
     let registries = Registries::new(sources);
     let concurrency = concurrency.max(1);
@@ -53,7 +53,7 @@ pub async fn build(
     .await?;
     artifacts.extend(images);
     artifacts.extend(add_packages(&partial, &lock.packages, concurrency, sink.as_ref()).await?);
-    let lock_digest = Digest::of(lock.to_toml()?.as_bytes());
+    let lock_digest = lock.digest()?;
     let mut manifest = BundleManifest {
         format_version: BUNDLE_FORMAT,
         kubernetes: lock.kubernetes.clone(),
@@ -73,30 +73,33 @@ pub async fn build(
     ] {
         tokio::fs::write(partial.join(name), text).await.context(|| format!("failed to write {name}"))?;
     }
-    put_in_place(&partial, out).await?;
+    staged(&partial, out, sink).await?;
     Ok(manifest)
 }
 
-async fn put_in_place(partial: &Path, out: &Path) -> Result<()> {
-    let old = with_suffix(out, ".old");
-    let moving = || format!("failed to put the bundle at {}", out.display());
-    if tokio::fs::try_exists(out).await.unwrap_or(false) {
-        if !out.join("bundle.json").exists() {
-            return Err(Error::refused(format!("{} is there and is no bundle", out.display()))
-                .hint("name another place, or move it away"));
-        }
-        let _ = tokio::fs::remove_dir_all(&old).await;
-        tokio::fs::rename(out, &old).await.context(moving)?;
-    }
-    tokio::fs::rename(partial, out).await.context(moving)?;
-    let _ = tokio::fs::remove_dir_all(&old).await;
-    Ok(())
+/// Where the layout is put together: beside a directory's place; for a tar among the cache's files, so that its blobs
+/// are hard links to them and no byte is on the disk twice.
+struct Staging {
+    path: PathBuf,
+    /// Takes the directory away.
+    _guard: Option<tempfile::TempDir>,
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(suffix);
-    path.with_file_name(name)
+impl Staging {
+    fn new(out: &Output) -> Result<Self> {
+        if out.form == Form::Directory {
+            let path = with_suffix(&out.place, ".partial");
+            if path.exists() {
+                std::fs::remove_dir_all(&path).context(|| format!("failed to remove {}", path.display()))?;
+            }
+            return Ok(Self { path, _guard: None });
+        }
+        let cache = cache_dir();
+        let making = || format!("failed to make a directory in {}", cache.display());
+        std::fs::create_dir_all(&cache).context(making)?;
+        let dir = tempfile::Builder::new().prefix("staging-").tempdir_in(&cache).context(making)?;
+        Ok(Self { path: dir.path().to_owned(), _guard: Some(dir) })
+    }
 }
 
 /// Puts a cached blob into the bundle, hashed once more on the way. A hard link when the file system allows it: the

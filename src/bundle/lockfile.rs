@@ -78,6 +78,11 @@ impl Lock {
         ))
     }
 
+    /// The digest that the `bundle.json` of a bundle made from it carries.
+    pub fn digest(&self) -> Result<Digest> {
+        Ok(Digest::of(self.to_toml()?.as_bytes()))
+    }
+
     /// Reads a lock.
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| {

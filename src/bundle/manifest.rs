@@ -207,6 +207,12 @@ impl BundleManifest {
         text
     }
 
+    /// The digest of `bundle.json`.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.to_canonical_json().as_bytes())
+    }
+
     /// The artifact of this kind, name and architecture.
     #[must_use]
     pub fn find(&self, kind: ArtifactKind, name: &str, arch: Arch) -> Option<&Artifact> {

@@ -59,7 +59,10 @@ pub(super) async fn carry_out(
     let sink: Arc<dyn Sink> = Arc::new(Tee(vec![shown, Arc::clone(&journal) as Arc<dyn Sink>]));
     let context = Context {
         hosts,
-        blob_path: Box::new(move |digest| bundle.as_ref().map(|b| b.blob_path(digest)).unwrap_or_default()),
+        blob: Box::new(move |digest| match &bundle {
+            Some(bundle) => bundle.blob(digest),
+            None => Err(Error::failed(format!("the step needs the blob {digest}, and there is no bundle"))),
+        }),
         inventory: Arc::new(inv),
         sink: Arc::clone(&sink),
     };
@@ -67,7 +70,7 @@ pub(super) async fn carry_out(
     cancel.on_signals()?;
     let options =
         Options { operation, command: command.into(), concurrency: global.concurrency, retry: RetryPolicy::default() };
-    let result = exec::run(plan, Arc::new(HostRunner::new(context)), &options, sink, cancel).await;
+    let result = exec::run(plan, Arc::new(HostRunner::new(context, &plan.steps)), &options, sink, cancel).await;
     let kept = journal.finish();
     let summary = result?;
     kept?;

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use chrono::NaiveDate;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::report::Format;
 
@@ -53,9 +54,47 @@ pub struct Inputs {
     /// The inventory
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// The bundle
-    #[arg(short, long, value_name = "DIR", env = "PROVISION_BUNDLE")]
+    /// The bundle: a directory, a tar, or a volume of a split tar
+    #[arg(short, long, value_name = "PATH", env = "PROVISION_BUNDLE")]
     pub bundle: PathBuf,
+}
+
+/// Where a bundle is written to.
+#[derive(Debug, Clone, Args)]
+pub struct OutArg {
+    /// Where to
+    #[arg(short, long, value_name = "PATH", default_value = "bundle")]
+    pub out: PathBuf,
+    /// dir or tar; a tar when left out and PATH ends in .tar
+    #[arg(long, value_enum)]
+    pub form: Option<FormArg>,
+    /// Volumes of this size, like 4GiB or 650MB: PATH.001, PATH.002 ... and PATH.volumes, their list
+    #[arg(long, value_name = "SIZE", value_parser = crate::bundle::parse_size)]
+    pub split: Option<u64>,
+}
+
+/// The form of a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FormArg {
+    /// A directory
+    Dir,
+    /// One tar
+    Tar,
+}
+
+/// Where the password of a secret key is; asked for when left out.
+#[derive(Debug, Clone, Args)]
+pub struct PasswordArg {
+    /// The environment variable that holds the password
+    #[arg(long, value_name = "VAR", conflicts_with = "password_file")]
+    pub password_env: Option<String>,
+    /// The file that holds the password
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+fn date(text: &str) -> Result<NaiveDate, String> {
+    crate::bundle::date(text).map_err(|e| e.hints().iter().fold(e.to_string(), |all, hint| format!("{all}: {hint}")))
 }
 
 /// The commands.
@@ -156,17 +195,105 @@ pub enum BundleCommand {
         #[arg(short, long, value_name = "FILE", default_value = "bundle.lock.toml")]
         lock: PathBuf,
         /// The bundle
-        #[arg(short, long, value_name = "DIR", default_value = "bundle")]
+        #[command(flatten)]
+        out: OutArg,
+    },
+    /// Make one tar of a bundle, or volumes of it
+    Pack {
+        /// The bundle, in any form; a delta too
+        #[arg(value_name = "BUNDLE")]
+        bundle: PathBuf,
+        /// The tar, or what the names of its volumes begin with
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+        /// Volumes of this size: FILE.001, FILE.002 ... and FILE.volumes, their list
+        #[arg(long, value_name = "SIZE", value_parser = crate::bundle::parse_size)]
+        split: Option<u64>,
+    },
+    /// Make a directory of a bundle
+    Unpack {
+        /// The bundle, in any form; a delta too
+        #[arg(value_name = "BUNDLE")]
+        bundle: PathBuf,
+        /// The directory
+        #[arg(short, long, value_name = "DIR")]
         out: PathBuf,
     },
-    /// Hash everything again, and prove that all an inventory will ask for is inside
+    /// Make a bundle of only the blobs that the far side lacks
+    Delta {
+        /// What the far side has: a bundle, its bundle.json, or its lock; may be given several times
+        #[arg(long, value_name = "BUNDLE|MANIFEST|LOCK", required = true)]
+        have: Vec<PathBuf>,
+        /// The whole bundle
+        #[arg(value_name = "BUNDLE")]
+        bundle: PathBuf,
+        /// The delta
+        #[command(flatten)]
+        out: OutArg,
+    },
+    /// Make a delta whole with the bundles it was made against, and verify the result
+    Merge {
+        /// Deltas and their bases, in any order
+        #[arg(value_name = "BUNDLE", required = true)]
+        bundles: Vec<PathBuf>,
+        /// The whole bundle
+        #[command(flatten)]
+        out: OutArg,
+    },
+    /// Remove the blobs that nothing in a bundle's directory leads to
+    Prune {
+        /// The bundle's directory
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Show what differs between two locks or bundles
+    Diff {
+        /// A bundle in any form, its bundle.json, or a lock
+        old: PathBuf,
+        /// Another
+        new: PathBuf,
+        /// Exit with 2 when they differ
+        #[arg(long)]
+        detailed_exitcode: bool,
+    },
+    /// Make a key pair to sign bundles with
+    Keygen {
+        /// The secret key becomes NAME.key, the public one NAME.pub
+        #[arg(short, long, value_name = "NAME")]
+        out: PathBuf,
+        /// The new key's password
+        #[command(flatten)]
+        password: PasswordArg,
+    },
+    /// Hash everything again and add a signature
+    Sign {
+        /// The bundle
+        #[arg(value_name = "BUNDLE")]
+        bundle: PathBuf,
+        /// The secret key, of ours or of minisign
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The key's password
+        #[command(flatten)]
+        password: PasswordArg,
+        /// The last day (UTC) on which the signature counts, like 2027-01-31
+        #[arg(long, value_name = "DATE", value_parser = date)]
+        expires: Option<NaiveDate>,
+    },
+    /// Hash everything again, check the signatures, and prove that all an inventory will ask for is inside
     Verify {
         /// The bundle
         #[arg(value_name = "BUNDLE")]
         bundle: PathBuf,
-        /// The inventory
+        /// The inventory; its [trust] decides about the signatures
         #[arg(short, long, value_name = "FILE")]
         inventory: Option<PathBuf>,
+        /// Refuse artifacts that were checked against nothing of their upstream
+        #[arg(long)]
+        strict: bool,
+        /// A public key (or its file) that must have signed; may be given several times
+        #[arg(long = "key", value_name = "PUBKEY", conflicts_with = "inventory")]
+        keys: Vec<String>,
     },
     /// Show what is inside
     Inspect {

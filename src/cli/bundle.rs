@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::args::{BundleCommand, Global};
+use super::bundle_verify::Asked;
 use super::survey::load;
+use super::{bundle_sign, bundle_verify};
 use crate::bundle::{self, Bundle, Lock, closure};
 use crate::error::{Context as _, Error, Result};
 use crate::exec::Sink;
@@ -32,6 +34,7 @@ pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<Ex
         BundleCommand::Build { inventory, lock, out } => {
             let inv = load(&inventory.inventory)?;
             let locked = Lock::load(&lock)?;
+            let out = super::bundle_pack::output(&out)?;
             let made = bundle::build(&locked, &inv.sources, &out, global.concurrency, sink(global)).await?;
             let missing = closure(&inv, &made);
             if !missing.is_empty() {
@@ -42,17 +45,23 @@ pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<Ex
                 .hint("`provision bundle lock` makes it anew"));
             }
             let bytes: u64 = made.artifacts.iter().map(|a| a.size).sum();
-            println!("{}: {} artifacts, {} MB", out.display(), made.artifacts.len(), bytes.div_ceil(1_000_000));
+            println!("{}: {} artifacts, {} MB", out.place.display(), made.artifacts.len(), bytes.div_ceil(1_000_000));
         }
-        BundleCommand::Verify { bundle, inventory } => {
-            let opened = Bundle::open(&bundle)?;
-            opened.verify(sink(global).as_ref()).await?;
-            if let Some(path) = inventory {
-                super::survey::open_bundle(&bundle, &load(&path)?)?;
-                println!("{}: whole, and it holds all that {} asks for", bundle.display(), path.display());
-            } else {
-                println!("{}: whole", bundle.display());
-            }
+        BundleCommand::Pack { bundle, out, split } => super::bundle_pack::pack(&bundle, out, split, global).await?,
+        BundleCommand::Unpack { bundle, out } => super::bundle_pack::unpack(&bundle, out, global).await?,
+        BundleCommand::Delta { have, bundle, out } => super::bundle_delta::delta(&have, &bundle, &out, global).await?,
+        BundleCommand::Merge { bundles, out } => super::bundle_delta::merge(&bundles, &out, global).await?,
+        BundleCommand::Prune { dir } => super::bundle_delta::prune(&dir)?,
+        BundleCommand::Diff { old, new, detailed_exitcode } => {
+            return super::bundle_diff::diff(&old, &new, detailed_exitcode, global);
+        }
+        BundleCommand::Verify { bundle, inventory, strict, keys } => {
+            let asked = Asked { inventory: inventory.as_deref(), strict, keys: &keys };
+            bundle_verify::verify(&bundle, &asked, global).await?;
+        }
+        BundleCommand::Keygen { out, password } => bundle_sign::keygen(&out, &password).await?,
+        BundleCommand::Sign { bundle, key, password, expires } => {
+            bundle_sign::sign(&bundle, &key, &password, expires, global).await?;
         }
         BundleCommand::Inspect { bundle } => {
             let opened = Bundle::open(&bundle)?;

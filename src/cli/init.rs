@@ -28,8 +28,9 @@ pub fn init(dir: &Path) -> Result<()> {
     let path = path.display();
     let next = format!(
         "wrote {path}\nNext: put your hosts into it, then run\n  provision validate -i {path}\n  provision bundle lock -i \
-         {path}\n  provision bundle build -i {path}\n  provision plan -i {path} -b bundle\n  provision apply -i {path} -b \
-         bundle"
+         {path}\n  provision bundle build -i {path}\n  provision bundle keygen -o release    (and put the key it shows into \
+         [trust])\n  provision bundle sign bundle --key release.key\n  provision plan -i {path} -b bundle\n  provision \
+         apply -i {path} -b bundle"
     );
     writeln!(std::io::stdout(), "{next}").context(|| "failed to write to stdout".into())
 }

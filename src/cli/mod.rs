@@ -3,6 +3,11 @@
 mod apply;
 pub mod args;
 mod bundle;
+mod bundle_delta;
+mod bundle_diff;
+mod bundle_pack;
+mod bundle_sign;
+mod bundle_verify;
 mod init;
 mod journal;
 mod kubeconfig;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 
 use super::args::Global;
+use super::bundle_verify::trusted;
 use crate::bundle::{Bundle, Digest, closure};
 use crate::error::{Context as _, Error, Result};
 use crate::facts::{Finding, Severity, gather, observe, preflight};
@@ -27,12 +28,20 @@ pub(super) fn load(path: &Path) -> Result<Inventory> {
     Ok(loaded.inventory)
 }
 
-/// Opens a bundle and proves that it holds all the inventory will ask for, before any host is touched.
+/// Opens a bundle and proves that it is signed as the inventory wants and holds all it will ask for, before any host is
+/// touched.
 pub(super) fn open_bundle(path: &Path, inv: &Inventory) -> Result<Bundle> {
     let bundle = Bundle::open(path)?;
+    trusted(&bundle, path, inv)?;
+    closed(&bundle, path, inv)?;
+    Ok(bundle)
+}
+
+/// Proves that a bundle holds all the inventory will ask for.
+pub(super) fn closed(bundle: &Bundle, path: &Path, inv: &Inventory) -> Result<()> {
     let missing = closure(inv, bundle.manifest());
     if missing.is_empty() {
-        return Ok(bundle);
+        return Ok(());
     }
     Err(Error::invalid(format!(
         "the bundle {} lacks what the inventory asks for:\n  {}",

@@ -1,12 +1,10 @@
 //! The seam between the program and a machine.
 
-use std::path::Path;
-
 use async_trait::async_trait;
 
 use super::command::{Command, Output};
 use super::probe::{Answer, Probe};
-use crate::bundle::Digest;
+use crate::bundle::{Blob, Digest};
 use crate::error::Result;
 
 /// Where a node keeps the blobs it was given, by digest.
@@ -41,11 +39,11 @@ pub trait Host: Send + Sync {
     /// parent directories (0755).
     async fn write_file(&self, file: &FileSpec) -> Result<()>;
 
-    /// Puts a local file into the node's content store ([`NODE_BLOB_DIR`]) under its digest: streamed, hashed on the
+    /// Puts a blob of the bundle into the node's content store ([`NODE_BLOB_DIR`]) under its digest: streamed, hashed on the
     /// node, renamed only when the digest is right. `sent` is told the number of bytes sent since it was last told.
     async fn put_blob(
         &self,
-        local: &Path,
+        local: &Blob,
         digest: &Digest,
         size: u64,
         sent: &(dyn Fn(u64) + Send + Sync),

@@ -14,7 +14,9 @@ use super::command::shell_quote;
 use super::probe::{Answer, FileKind, FileState, Probe, UnitState};
 use crate::error::{Error, Result};
 
-const PRELUDE: &str = r#"export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+const PRELUDE: &str = concat!(
+    include_str!("sha256.sh"),
+    r#"export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 t=$(mktemp -d) || exit 1
 trap 'rm -rf "$t"' EXIT
 up=$(cut -d' ' -f1 /proc/uptime | tr -d .)
@@ -26,7 +28,7 @@ file() {
         s=$(stat -c '%a %u %g %s %.Y' -- "$2") || { echo "$1 absent"; return; }
         c=-
         [ "$3" = 1 ] && c=+$(head -c 1048576 -- "$2" | b64)
-        echo "$1 file $s $(sha256sum <"$2" | cut -d' ' -f1) $c"
+        echo "$1 file $s $(sha256 "$2") $c"
     elif [ -d "$2" ]; then echo "$1 dir $(stat -c '%a %u %g %s %.Y' -- "$2")"
     elif [ -e "$2" ]; then echo "$1 other $(stat -c '%a %u %g %s %.Y' -- "$2")"
     else echo "$1 absent"; fi
@@ -48,7 +50,8 @@ shell() {
     timeout 60 sh -c "$2" >"$t/o" 2>"$t/e" </dev/null
     echo "$1 shell $? +$(b64 <"$t/o") +$(tail -c 4096 "$t/e" | b64)"
 }
-"#;
+"#
+);
 
 /// The script that answers `probes`.
 #[must_use]

@@ -11,6 +11,7 @@ mod sample;
 mod schema;
 mod structure;
 mod tree;
+mod trust;
 mod validate;
 
 pub use checks::CHECKS;
@@ -22,3 +23,5 @@ pub use parse::{Loaded, expand_home, load, parse, read};
 pub use resolve::{ApiEndpoint, Node, SshTarget};
 pub use sample::SAMPLE;
 pub use schema::schema;
+pub(crate) use trust::key_id;
+pub use trust::{PublicKey, Signer, Trust, UnsignedBundle};

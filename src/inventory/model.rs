@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::host::{Host, HostSettings};
 use super::packages::Packages;
+use super::trust::Trust;
 
 /// A whole inventory file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +64,9 @@ pub struct Inventory {
     /// Packages of the operating system.
     #[serde(default)]
     pub packages: Packages,
+    /// Whose signatures a bundle needs before `plan` and `apply` use it.
+    #[serde(default)]
+    pub trust: Trust,
     /// Settings of every host that a pool or the host itself does not set.
     #[serde(default)]
     pub defaults: HostSettings,

@@ -13,6 +13,7 @@ pub(super) fn inventory(
     version: &str,
     nodes: &[MadeNode],
     key_file: &str,
+    signer: &str,
     local: Option<(&Parts, &Upstream)>,
 ) -> String {
     let mut out = String::new();
@@ -64,6 +65,7 @@ pub(super) fn inventory(
          [kube_proxy.config]\nconntrack = { maxPerCore = 0, min = 0 }\n\n\
          [preflight]\nfree_disk_mib = 2048\n",
     );
+    let _ = write!(out, "\n[[trust.signers]]\nname = \"lab\"\nkey = \"{signer}\"\n");
     if let Some((_, upstream)) = local {
         let base = &upstream.http;
         let _ = write!(

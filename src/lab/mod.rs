@@ -13,5 +13,5 @@ mod upstream;
 pub use node::{NODE_LABEL, list, remove};
 pub use source::Source;
 pub use state::{LabState, lab_dir};
-pub use up::{LabFiles, LabOptions, prepare};
+pub use up::{LabFiles, LabOptions, prepare, sign};
 pub use upstream::Upstream;

@@ -56,6 +56,11 @@ impl LabState {
     pub fn key(&self) -> PathBuf {
         self.dir.join("id_ed25519")
     }
+    /// The keys that sign the bundle: `signer.key` and `signer.pub`.
+    #[must_use]
+    pub fn signer(&self) -> PathBuf {
+        self.dir.join("signer")
+    }
     /// The admin kubeconfig.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {

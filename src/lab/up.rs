@@ -9,6 +9,7 @@ use super::process::run;
 use super::source::Source;
 use super::state::{LabState, lab_dir};
 use super::upstream::Upstream;
+use crate::bundle::{Bundle, SigningKey};
 use crate::error::{Context as _, Error, Result};
 
 /// What lab to make.
@@ -40,6 +41,26 @@ pub struct LabFiles {
     pub state: LabState,
     /// The local upstream; it ends when this is dropped.
     pub upstream: Option<Upstream>,
+}
+
+/// The password of the lab's own signing key: it guards nothing that the directory's permissions do not.
+const SIGNER_PASSWORD: &str = "lab";
+
+/// The public key of the lab's signer; the pair is made when it is not there.
+fn signer(state: &LabState) -> Result<String> {
+    let public = state.signer().with_extension("pub");
+    if !public.exists() {
+        crate::bundle::keygen(&state.signer(), &SIGNER_PASSWORD.into())?;
+    }
+    let text = std::fs::read_to_string(&public).context(|| format!("failed to read {}", public.display()))?;
+    Ok(text.lines().last().unwrap_or_default().to_owned())
+}
+
+/// Signs a lab's bundle with the lab's key.
+pub fn sign(state: &LabState) -> Result<()> {
+    let bundle = Bundle::open(&state.bundle())?;
+    let key = SigningKey::open(&state.signer().with_extension("key"), &SIGNER_PASSWORD.into())?;
+    key.sign(&bundle, &state.bundle(), None).map(drop)
 }
 
 /// Makes the lab's hosts, upstream and inventory. Refused when a lab of that name is there.
@@ -74,6 +95,7 @@ pub async fn prepare(options: &LabOptions) -> Result<LabFiles> {
         )
         .await?;
     }
+    let signer = signer(&state)?;
     let public_key =
         std::fs::read_to_string(format!("{key}.pub")).context(|| "failed to read the lab's SSH key".into())?;
     image().await?;
@@ -94,7 +116,7 @@ pub async fn prepare(options: &LabOptions) -> Result<LabFiles> {
     .await?;
     reach(&options.name, &prefix).await?;
     let local = parts.as_ref().zip(upstream.as_ref());
-    let text = inventory(options, &version, &nodes, &key, local);
+    let text = inventory(options, &version, &nodes, &key, &signer, local);
     std::fs::write(state.inventory(), text).context(|| "failed to write the lab's inventory".into())?;
     Ok(LabFiles { state, upstream })
 }

@@ -96,7 +96,11 @@ impl Lines {
             return Vec::new();
         }
         let width = self.steps.to_string().len();
-        let number = format!("[{:>width$}/{}]", self.ended, self.steps);
+        // A lock and a build find out on the way how much there is.
+        let number = match self.steps {
+            0 => format!("[{}]", self.ended),
+            all => format!("[{:>width$}/{all}]", self.ended),
+        };
         vec![format!("{number} {}  {host:<hosts$}  {title}  {how}", phase(step), hosts = self.host_width)]
     }
 

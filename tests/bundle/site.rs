@@ -83,6 +83,7 @@ impl Site {
              [sources.registries]\n\"registry.k8s.io\" = \"{base}\"\n\"docker.io\" = \"{base}\"\n\
              [sources.auth.\"registry.k8s.io\"]\nuser = \"me\"\npassword_env = \"TEST_PASSWORD\"\n\
              [sources.auth.\"docker.io\"]\nuser = \"me\"\npassword_env = \"TEST_PASSWORD\"\n\
+             [trust]\nallow_unsigned_bundle = \"I accept unsigned bundles\"\n\
              [[hosts]]\nname = \"a\"\naddress = \"10.0.0.1\"\nrole = \"both\"\n"
         );
         std::fs::write(this.path("inventory.toml"), inventory).unwrap();

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
 use std::sync::Arc;
 
-use provision::bundle::{ArtifactKind, Bundle, Digest};
+use provision::bundle::{ArtifactKind, Blob, Bundle, Digest};
 use provision::error::{Error, Result};
 use provision::exec::{self, Cancel, Context, HostRunner, NullSink, Options, RetryPolicy};
 use provision::facts::{Facts, HostFacts, observe};
@@ -83,7 +83,7 @@ impl Root {
         let bundle = bundle.clone();
         let context = Context {
             hosts,
-            blob_path: Box::new(move |digest| bundle.blob_path(digest)),
+            blob: Box::new(move |digest| bundle.blob(digest)),
             inventory: Arc::new(inv.clone()),
             sink: Arc::new(NullSink),
         };
@@ -93,7 +93,8 @@ impl Root {
             concurrency: 1,
             retry: RetryPolicy { pauses: Vec::new() },
         };
-        exec::run(&plan, Arc::new(HostRunner::new(context)), &options, Arc::new(NullSink), Cancel::new()).await?;
+        exec::run(&plan, Arc::new(HostRunner::new(context, &plan.steps)), &options, Arc::new(NullSink), Cancel::new())
+            .await?;
         Ok(ids)
     }
 
@@ -109,12 +110,12 @@ impl Root {
             std::fs::write(path, bytes).unwrap();
         };
         let index = manifest.find(ArtifactKind::Package, "rpm-index", Arch::Amd64).unwrap();
-        put(index_path(kind), std::fs::read(bundle.blob_path(&index.digest)).unwrap());
+        put(index_path(kind), bytes(&bundle.blob(&index.digest).unwrap()));
         let (path, release) = local_release(kind, Arch::Amd64, &index.digest, index.size);
         put(path, release.into_bytes());
         for artifact in manifest.artifacts.iter().filter(|a| a.name.starts_with("rpm/")) {
             let name = artifact.name.trim_start_matches("rpm/");
-            let bytes = std::fs::read(bundle.blob_path(&artifact.digest)).unwrap();
+            let bytes = bytes(&bundle.blob(&artifact.digest).unwrap());
             put(&pool_path(kind, name, &artifact.version, artifact.arch), bytes);
         }
         assert_eq!(repository_dir(kind), "/var/lib/provision/repo/rpm");
@@ -127,6 +128,11 @@ impl Root {
             .args(inv.packages.names(kind));
         tool("dnf", &mut command);
     }
+}
+
+/// A blob of a bundle that is a directory: a file of its own.
+fn bytes(blob: &Blob) -> Vec<u8> {
+    std::fs::read(&blob.pieces[0].path).unwrap()
 }
 
 /// The root as a host.
@@ -182,14 +188,14 @@ impl Host for Inside {
 
     async fn put_blob(
         &self,
-        local: &Path,
+        local: &Blob,
         digest: &Digest,
         size: u64,
         sent: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<()> {
         let dir = self.path(NODE_BLOB_DIR);
         std::fs::create_dir_all(&dir).unwrap();
-        std::fs::copy(local, dir.join(digest.hex())).unwrap();
+        std::fs::write(dir.join(digest.hex()), bytes(local)).unwrap();
         sent(size);
         Ok(())
     }

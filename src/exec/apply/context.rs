@@ -1,27 +1,24 @@
-//! What the mutations act with, and the engine's [`Runner`] over real hosts.
+//! What the mutations act with.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-
-use super::dispatch::apply;
-use crate::bundle::Digest;
+use crate::bundle::{Blob, Digest};
 use crate::error::{Error, Result};
-use crate::exec::{Event, Runner, Sink, StepNote};
+use crate::exec::{Event, Sink};
 use crate::host::{Answer, Command, Host, Output, Probe};
 use crate::inventory::Inventory;
-use crate::plan::{Action, Step};
-use crate::resource::{probes, satisfied};
+
+/// Finds a blob on the operator's machine.
+pub type BlobSource = Box<dyn Fn(&Digest) -> Result<Blob> + Send + Sync>;
 
 /// All that mutations act with.
 pub struct Context {
     /// The connected hosts by name.
     pub hosts: BTreeMap<String, Arc<dyn Host>>,
     /// Where a blob lies on the operator's machine.
-    pub blob_path: Box<dyn Fn(&Digest) -> PathBuf + Send + Sync>,
+    pub blob: BlobSource,
     /// The inventory.
     pub inventory: Arc<Inventory>,
     /// Takes the record of every remote command.
@@ -78,38 +75,4 @@ impl Context {
 /// `sh -c TEXT sh ARGS...`
 pub(super) fn script_command(text: &str, args: &[&str]) -> Command {
     Command::new(["sh", "-c", text, "sh"].into_iter().chain(args.iter().copied()))
-}
-
-/// The engine's hands on real (or fake) hosts.
-pub struct HostRunner {
-    context: Context,
-    /// Tests that ran well: nothing on the hosts shows that they did.
-    tested: Mutex<BTreeSet<String>>,
-}
-
-impl HostRunner {
-    /// A runner over this context.
-    #[must_use]
-    pub fn new(context: Context) -> Self {
-        Self { context, tested: Mutex::new(BTreeSet::new()) }
-    }
-}
-
-#[async_trait]
-impl Runner for HostRunner {
-    async fn satisfied(&self, step: &Step) -> Result<bool> {
-        if matches!(step.action, Action::TestPodNetwork { .. }) {
-            return Ok(self.tested.lock().is_ok_and(|done| done.contains(&step.id)));
-        }
-        let answers = self.context.host(&step.host)?.probe(&probes(&step.action)).await?;
-        Ok(satisfied(&step.action, &answers))
-    }
-
-    async fn apply(&self, step: &Step, notes: &(dyn Fn(StepNote) + Send + Sync)) -> Result<()> {
-        apply(&self.context, step, notes).await?;
-        if let Ok(mut done) = self.tested.lock() {
-            done.insert(step.id.clone());
-        }
-        Ok(())
-    }
 }

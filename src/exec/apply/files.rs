@@ -48,12 +48,15 @@ pub(super) async fn put_blob(
         let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
         notes(StepNote::Bytes { done, total: size });
     };
-    ctx.host(host)?.put_blob(&(ctx.blob_path)(digest), digest, size, &sent).await
+    ctx.host(host)?.put_blob(&(ctx.blob)(digest)?, digest, size, &sent).await
 }
 
 /// Checks that the blob `$1` (a path) has the sha256 `$2`; a damaged one is removed so that the next run sends it again.
-pub(super) const CHECK: &str = r#"check() { [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ] || { rm -f -- "$1"; echo "blob $2 in the node's store is damaged or missing; it was removed" >&2; exit 65; }; }
-"#;
+pub(super) const CHECK: &str = concat!(
+    include_str!("../../host/sha256.sh"),
+    r#"check() { [ "$(sha256 "$1")" = "$2" ] || { rm -f -- "$1"; echo "blob $2 in the node's store is damaged or missing; it was removed" >&2; exit 65; }; }
+"#
+);
 
 pub(super) async fn install(ctx: &Context, host: &str, digest: &Digest, path: &str, mode: u32) -> Result<()> {
     // A running binary cannot be written over, but it can be renamed over.
@@ -78,7 +81,6 @@ t=$(mktemp -d /var/lib/provision/unpack.XXXXXX) || exit 1
 trap 'rm -rf "$t"' EXIT
 tar -xzf "$b" -m --no-same-owner -C "$t" || exit 1
 while [ $# -gt 0 ]; do
-    [ "$(sha256sum <"$t/$1" | cut -d' ' -f1)" = "$3" ] || {{ echo "$1 in the archive is not what the bundle lists" >&2; exit 65; }}
     mkdir -p -- "$(dirname -- "$2")" && cp -- "$t/$1" "$2.provision-partial" && chown 0:0 -- "$2.provision-partial" &&
         chmod "$4" -- "$2.provision-partial" && sync -- "$2.provision-partial" && mv -f -- "$2.provision-partial" "$2" || exit 1
     shift 4

@@ -4,6 +4,7 @@ mod cluster;
 mod context;
 mod dispatch;
 mod files;
+mod hands;
 mod images;
 mod join;
 mod network;
@@ -12,4 +13,5 @@ mod reset;
 mod system;
 mod units;
 
-pub use context::{Context, HostRunner};
+pub use context::Context;
+pub use hands::HostRunner;

@@ -1,6 +1,5 @@
 //! The seam over a world in memory.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +7,7 @@ use async_trait::async_trait;
 
 use super::machine::Machine;
 use super::world::{Fault, World};
-use crate::bundle::Digest;
+use crate::bundle::{Blob, Digest};
 use crate::error::{Error, Result};
 use crate::host::{Answer, Command, Connector, FileSpec, Host, Output, Probe};
 use crate::inventory::Node;
@@ -168,7 +167,7 @@ impl Host for FakeHost {
 
     async fn put_blob(
         &self,
-        _local: &Path,
+        _local: &Blob,
         digest: &Digest,
         size: u64,
         sent: &(dyn Fn(u64) + Send + Sync),

@@ -1,6 +1,5 @@
 //! A host over SSH.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use super::exec::{Broken, exec};
 use super::sudo::Root;
 use super::transient;
 use super::upload::{NO_SPACE, PUT_BLOB, WRITE_FILE, WRONG_CONTENT};
-use crate::bundle::Digest;
+use crate::bundle::{Blob, Digest};
 use crate::error::{Context as _, Error, FailedCommand, Result};
 use crate::host::{Answer, Command, ExitState, FileSpec, Host, NODE_BLOB_DIR, Output, Probe, script, shell_line};
 use crate::inventory::{Node, SshTarget};
@@ -207,31 +206,27 @@ impl Host for SshHost {
 
     async fn put_blob(
         &self,
-        local: &Path,
+        local: &Blob,
         digest: &Digest,
         size: u64,
         sent: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<()> {
-        let reading = || format!("failed to read {}", local.display());
-        let file = tokio::fs::File::open(local).await.context(reading)?;
+        let content = local.read(0, size).await?;
         let words = ["sh", "-c", PUT_BLOB, "sh", NODE_BLOB_DIR, digest.hex(), &size.to_string()];
         let line = shell_line(&words);
         let shown = format!("put blob {}", digest.short());
         let timeout = Duration::from_secs(60 + size / SLOWEST_BYTES_PER_S);
-        let output = self.root_line(&self.bulk, &line, &shown, file, timeout, sent).await?;
+        let output = self.root_line(&self.bulk, &line, &shown, content, timeout, sent).await?;
         match output.exit {
             ExitState::Code(NO_SPACE) => Err(self.no_space(&format!("a blob of {size} bytes"), &output)),
             ExitState::Code(WRONG_CONTENT) => {
-                let here = crate::bundle::hash_file(local).await?;
+                let here = crate::bundle::hash_blob(local).await?;
                 let error = if here == *digest {
                     Error::invalid(format!("blob {digest} changed in flight"))
                         .hint("run the same command again; if it happens twice, suspect the link or the host's memory")
                 } else {
-                    Error::invalid(format!(
-                        "blob {digest} is damaged in the bundle ({} hashes to {here})",
-                        local.display()
-                    ))
-                    .hint("`provision bundle verify` tells what else is; copy the bundle again from its medium")
+                    Error::invalid(format!("blob {digest} is damaged in the bundle ({local} hashes to {here})"))
+                        .hint("`provision bundle verify` tells what else is; copy the bundle again from its medium")
                 };
                 Err(error.on(&self.name))
             }

@@ -3,7 +3,7 @@
 use crate::inventory::model::Inventory;
 use crate::inventory::tree::{Finding, Path};
 
-use super::{cluster, endpoint, hosts, network, packages, secrets, sources};
+use super::{cluster, endpoint, hosts, network, packages, secrets, sources, trust};
 
 /// Every problem of `inventory`, in no particular order. `json` is the same inventory as it was written, without
 /// defaults: the search for secrets reads that.
@@ -15,6 +15,7 @@ pub(in crate::inventory) fn validate(inventory: &Inventory, json: &serde_json::V
     hosts::check(inventory, &mut found);
     sources::check(inventory, &mut found);
     packages::check(inventory, &mut found);
+    trust::check(inventory, json, &mut found);
     secrets::check(json, &mut found);
     found
 }

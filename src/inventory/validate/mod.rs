@@ -10,6 +10,7 @@ mod packages;
 mod secrets;
 mod sources;
 mod syntax;
+mod trust;
 
 pub(super) use files::missing_key_files;
 pub(super) use judge::validate;
