@@ -11,8 +11,8 @@ use crate::inventory::{Arch, PackageKind};
 pub(super) const DEB_PACKAGE_TYPE: &str = "application/vnd.debian.binary-package";
 /// The media type of an rpm package's blob.
 pub(super) const RPM_PACKAGE_TYPE: &str = "application/x-rpm";
-/// The media type of the index of a bundle's packages.
-pub(super) const INDEX_TYPE: &str = "application/vnd.provision.package-index.v1";
+/// The media type of the list of a bundle's packages that apt or dnf reads. It must not look like an OCI index.
+pub(super) const INDEX_TYPE: &str = "application/vnd.provision.packages.v1";
 
 /// A pinned package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
