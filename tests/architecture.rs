@@ -59,3 +59,18 @@ fn pure_modules_know_no_io_and_no_clock() {
     // What is left is pure: inventory, kubeadm, plan, phase, resource, facts' model and checks, version, error.
     only_in(&["tokio::", "std::fs", "std::net::Tcp", "SystemTime", "Instant::now", "std::process"], &root);
 }
+
+/// What is said of a bundle follows from its manifest alone.
+#[test]
+fn what_is_said_of_a_bundle_is_pure() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bundle");
+    let mut all = ["licences.rs", "versions.rs", "provenance.rs", "manifest.rs"].map(|f| root.join(f)).to_vec();
+    sources(&root.join("sbom"), &mut all);
+    sources(&root.join("inspect"), &mut all);
+    for path in all {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for word in ["tokio::", "std::fs", "std::env", "SystemTime", "Instant", "chrono", "random"] {
+            assert!(!text.contains(word), "{}: {word}", path.display());
+        }
+    }
+}

@@ -196,13 +196,14 @@ fn a_byte_that_changed_after_signing_is_seen() {
     trusted(&site, &inv);
     let path = site.path("bundle/bundle.json");
     let good = fs::read_to_string(&path).unwrap();
-    // It stays canonical and the blobs stay whole: only the signature tells.
+    // It stays canonical and the blobs stay whole: the signature tells before anything is hashed.
     fs::write(&path, good.replacen("http://", "https://", 1)).unwrap();
     let said = refused(&site, &inv);
     assert!(said.contains("changed after signing"), "{said}");
-    // The words do not accept it either.
+    // The words ask for no signature; the bundle's own provenance, which nobody signed, still does not fit.
     let words = inventory(&site, "words", &format!("{}{WORDS}\n", "[trust]\n"));
-    site.ok("c", &["verify", "bundle", "-i", &words]);
+    let said = site.fails(3, "c", &["verify", "bundle", "-i", &words]);
+    assert!(said.contains("NOBODY VOUCHES") && said.contains("provenance.json: its subject bundle.json"), "{said}");
     let both = signers(&site, 1, &["a"]).replace("[trust]\n", &format!("[trust]\n{WORDS}\n"));
     refused(&site, &inventory(&site, "both", &both));
     // Any byte at all.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::archive::members;
+use super::documents::{Maker, write_documents};
 use super::fetch::{cache_dir, fetch};
 use super::form::{Form, Output, staged, with_suffix};
 use super::hash::hash_file;
@@ -18,15 +19,16 @@ use super::packages::add_packages;
 use super::registry::{ImageName, Registries};
 use crate::error::{Context as _, Error, Result};
 use crate::exec::{Event, Outcome, Sink};
-use crate::inventory::{Arch, Sources};
+use crate::inventory::Arch;
 
-/// Builds the bundle of `lock` at `out` with `concurrency` downloads at once. The same lock gives the same bytes.
+/// Builds the bundle of `lock` at `out` with `concurrency` downloads at once. The same lock and maker give the same
+/// bytes.
 ///
 /// Memory does not grow with the bundle: everything is streamed. A bundle that stands at `out` is replaced only when
 /// the new one is whole.
 pub async fn build(
     lock: &Lock,
-    sources: &Sources,
+    maker: &Maker<'_>,
     out: &Output,
     concurrency: usize,
     sink: Arc<dyn Sink>,
@@ -36,7 +38,7 @@ pub async fn build(
     let partial = staging.path.clone();
     let making = || format!("failed to make {}", partial.display());
     tokio::fs::create_dir_all(partial.join("blobs/sha256")).await.context(making)?;
-    let registries = Registries::new(sources);
+    let registries = Registries::new(maker.sources);
     let concurrency = concurrency.max(1);
     let mut artifacts: Vec<Artifact> =
         futures::stream::iter(lock.files.iter().map(|file| add_file(&partial, file, sink.as_ref())))
@@ -73,6 +75,7 @@ pub async fn build(
     ] {
         tokio::fs::write(partial.join(name), text).await.context(|| format!("failed to write {name}"))?;
     }
+    write_documents(&partial, maker).await?;
     staged(&partial, out, sink).await?;
     Ok(manifest)
 }
@@ -113,9 +116,15 @@ pub(super) async fn place(dir: &Path, cached: &Path, digest: &Digest) -> Result<
             .hint("run the same command again: it is fetched anew"));
     }
     let placing = || format!("failed to write {}", target.display());
-    let there = tokio::fs::try_exists(&target).await.unwrap_or(false);
-    if !there && tokio::fs::hard_link(cached, &target).await.is_err() {
-        tokio::fs::copy(cached, &target).await.context(placing)?;
+    match tokio::fs::hard_link(cached, &target).await {
+        Ok(()) => {}
+        // Another image has the same layer, and placed it. A copy would be onto the cache's own file, and empty it.
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(_) => {
+            let beside = tempfile::NamedTempFile::new_in(dir).context(placing)?.into_temp_path();
+            tokio::fs::copy(cached, &beside).await.context(placing)?;
+            beside.persist(&target).context(placing)?;
+        }
     }
     Ok(tokio::fs::metadata(&target).await.context(placing)?.len())
 }

@@ -6,6 +6,7 @@ use futures::StreamExt as _;
 use reqwest::{RequestBuilder, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Mutex;
 
 use super::http::{ATTEMPTS, back_off, bad_status, is_passing, unreachable};
 use super::manifest::Digest;
@@ -32,6 +33,8 @@ pub(super) async fn fetch(
     progress: &(dyn Fn(u64, u64) + Send + Sync),
 ) -> Result<PathBuf> {
     let target = cached(digest);
+    // Images share layers and are fetched side by side: the second waits, and finds it in the cache.
+    let _busy = BUSY[first_byte(digest)].lock().await;
     if tokio::fs::try_exists(&target).await.unwrap_or(false) {
         return Ok(target);
     }
@@ -66,6 +69,14 @@ pub(super) async fn fetch(
         }
     }
     Err(last.unwrap_or_else(|| Error::failed(format!("{url} did not answer"))))
+}
+
+/// Held while a blob with this first byte is fetched: one at a time writes a partial file.
+static BUSY: [Mutex<()>; 256] = [const { Mutex::const_new(()) }; 256];
+
+fn first_byte(digest: &Digest) -> usize {
+    // A digest is 64 hexadecimal digits.
+    usize::from_str_radix(&digest.hex()[..2], 16).unwrap_or(0)
 }
 
 struct Failure {

@@ -3,9 +3,9 @@
 use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Response, StatusCode};
 
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 
 /// Attempts at one request or transfer.
 pub(super) const ATTEMPTS: u32 = 5;
@@ -59,6 +59,22 @@ pub(super) fn bad_status(url: &str, status: StatusCode) -> Error {
     }
 }
 
+/// The largest text that is held in memory: checksum files, in bytes.
+const MAX_SMALL: usize = 4 << 20;
+
+/// A body of at most `max` bytes, whatever length the server says it has: a longer one is `Invalid`.
+pub(super) async fn body(mut answer: Response, max: usize, url: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let broken = |e: reqwest::Error| Error::failed(format!("{url} broke off")).source(e.without_url());
+    while let Some(piece) = answer.chunk().await.map_err(broken)? {
+        if bytes.len() + piece.len() > max {
+            return Err(Error::invalid(format!("{url} is larger than {} MiB", max >> 20)));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
 /// A small text, with retries.
 pub(super) async fn get_text(url: &str) -> Result<Option<String>> {
     let client = client()?;
@@ -69,9 +85,10 @@ pub(super) async fn get_text(url: &str) -> Result<Option<String>> {
         }
         match client.get(url).send().await {
             Ok(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(None),
-            Ok(answer) if answer.status().is_success() => match answer.text().await {
-                Ok(text) => return Ok(Some(text)),
-                Err(e) => last = Some(Error::failed(format!("{url} broke off")).source(e)),
+            Ok(answer) if answer.status().is_success() => match body(answer, MAX_SMALL, url).await {
+                Ok(bytes) => return Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+                Err(e) if e.kind() == Kind::Invalid => return Err(e),
+                Err(e) => last = Some(e),
             },
             Ok(answer) if is_passing(answer.status()) => last = Some(bad_status(url, answer.status())),
             Ok(answer) => return Err(bad_status(url, answer.status())),

@@ -1,11 +1,12 @@
 //! The OCI image layout of a bundle: what skopeo, oras and podman read without us.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::manifest::{Artifact, ArtifactKind, BlobRef, Digest};
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Error, Result};
 
 /// The media type of an OCI image manifest.
 pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -43,6 +44,22 @@ pub(super) async fn artifact_manifest(dir: &Path, title: &str, blob: &BlobRef) -
 fn package_reference(artifact: &Artifact) -> String {
     let plain = |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric() && !"/.-_".contains(c), "_");
     format!("{}:{}-{}", plain(&artifact.name), plain(&artifact.version), artifact.arch.as_str())
+}
+
+/// The digests of the manifests that an `index.json` lists.
+///
+/// Errors (`Invalid`): no JSON, no list, an entry without a sha256 digest.
+pub fn index_digests(text: &str) -> Result<BTreeSet<Digest>> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        manifests: Vec<Entry>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        digest: Digest,
+    }
+    let index: Index = serde_json::from_str(text).map_err(|e| Error::invalid("index.json is broken").source(e))?;
+    Ok(index.manifests.into_iter().map(|entry| entry.digest).collect())
 }
 
 /// `index.json` for these artifacts, in their order. `size_of` tells the size of a manifest.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::limit::read_text;
 use super::manifest::{ArtifactKind, Digest};
 use super::packages::LockedPackage;
 use crate::error::{Context as _, Error, Result};
@@ -85,15 +86,20 @@ impl Lock {
 
     /// Reads a lock.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| {
+        let text = read_text(path).map_err(|e| {
             Error::invalid(format!("failed to read the lock {}", path.display()))
                 .source(e)
                 .hint("`provision bundle lock` makes one")
         })?;
-        let lock: Self = toml::from_str(&text)
-            .map_err(|e| Error::invalid(format!("the lock {} is broken", path.display())).source(e))?;
+        Self::from_toml(&text, &path.display().to_string())
+    }
+
+    /// Reads the text of a lock; `shown` names it in errors.
+    pub fn from_toml(text: &str, shown: &str) -> Result<Self> {
+        let lock: Self =
+            toml::from_str(text).map_err(|e| Error::invalid(format!("the lock {shown} is broken")).source(e))?;
         if lock.format_version > LOCK_FORMAT {
-            return Err(Error::invalid(format!("the lock {} has format {}", path.display(), lock.format_version))
+            return Err(Error::invalid(format!("the lock {shown} has format {}", lock.format_version))
                 .hint("it was made by a newer provision: use that one"));
         }
         Ok(lock)

@@ -194,6 +194,33 @@ pub enum Verified {
 }
 
 impl BundleManifest {
+    /// Reads the text of a `bundle.json`; `shown` names it in errors.
+    ///
+    /// Errors (`Invalid`): no such JSON, a newer format, a form that is not the canonical one, sizes that add up to more
+    /// than 2^60 bytes.
+    pub fn from_json(text: &str, shown: &str) -> Result<Self, Error> {
+        let manifest: Self =
+            serde_json::from_str(text).map_err(|e| Error::invalid(format!("{shown} is broken")).source(e))?;
+        if manifest.format_version > BUNDLE_FORMAT {
+            return Err(Error::invalid(format!("{shown} has format {}", manifest.format_version))
+                .hint("it was made by a newer provision: use that one"));
+        }
+        if manifest.to_canonical_json() != text {
+            return Err(Error::invalid(format!("{shown} is not in its canonical form: it was edited"))
+                .hint("copy the bundle again from its medium"));
+        }
+        let sizes = manifest.artifacts.iter().flat_map(|a| {
+            let (blobs, members) = (a.blobs.iter().map(|b| b.size), a.members.iter().map(|m| m.size));
+            blobs.chain(members).chain([a.size])
+        });
+        // Whoever adds sizes up later need not look out for an overflow.
+        let total = sizes.fold(0_u64, u64::saturating_add);
+        if total > 1 << 60 {
+            return Err(Error::invalid(format!("{shown} names sizes that no disk holds")));
+        }
+        Ok(manifest)
+    }
+
     /// The one byte form: keys in the order of the types, two-space indent, a final newline, artifacts sorted.
     #[must_use]
     pub fn to_canonical_json(&self) -> String {

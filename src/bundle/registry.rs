@@ -9,9 +9,9 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
 
-use super::http::{ATTEMPTS, back_off, bad_status, client, is_passing, unreachable};
+use super::http::{ATTEMPTS, back_off, bad_status, body, client, is_passing, unreachable};
 use super::manifest::Digest;
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Error, Result};
 use crate::inventory::Sources;
 
 /// Media types of image indexes.
@@ -99,10 +99,7 @@ impl<'a> Registries<'a> {
             .and_then(|v| v.to_str().ok())
             .unwrap_or_default()
             .to_owned();
-        if answer.content_length().unwrap_or(0) > MAX_MANIFEST as u64 {
-            return Err(Error::invalid(format!("{url} is larger than a manifest may be")));
-        }
-        let bytes = answer.bytes().await.context(|| format!("failed to read {url}"))?.to_vec();
+        let bytes = body(answer, MAX_MANIFEST, &url).await?;
         let digest = Digest::of(&bytes);
         if reference.starts_with("sha256:") && reference != digest.to_string() {
             return Err(Error::invalid(format!("{url} hashes to {digest}")));

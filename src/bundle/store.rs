@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::blob::Blob;
 use super::delta::{DELTA, Delta};
 use super::form::{Contents, MANIFEST};
-use super::manifest::{BUNDLE_FORMAT, BundleManifest, Digest};
+use super::manifest::{BundleManifest, Digest};
 use crate::error::{Error, Result};
 
 /// A bundle on disk: a directory, a tar, or a split tar. Nothing is unpacked.
@@ -93,17 +93,9 @@ impl Bundle {
 
 /// Reads a `bundle.json`; `shown` is where it lies.
 ///
-/// Errors (`Invalid`): broken, of a newer format, or not in its one canonical form.
+/// Errors (`Invalid`): no text, broken, of a newer format, or not in its one canonical form.
 pub(super) fn parse_manifest(bytes: &[u8], shown: &Path) -> Result<BundleManifest> {
-    let manifest: BundleManifest = serde_json::from_slice(bytes)
-        .map_err(|e| Error::invalid(format!("{} is broken", shown.display())).source(e))?;
-    if manifest.format_version > BUNDLE_FORMAT {
-        return Err(Error::invalid(format!("{} has format {}", shown.display(), manifest.format_version))
-            .hint("it was made by a newer provision: use that one"));
-    }
-    if manifest.to_canonical_json().as_bytes() != bytes {
-        return Err(Error::invalid(format!("{} is not in its canonical form: it was edited", shown.display()))
-            .hint("copy the bundle again from its medium"));
-    }
-    Ok(manifest)
+    let shown = shown.display().to_string();
+    let text = std::str::from_utf8(bytes).map_err(|e| Error::invalid(format!("{shown} is no text")).source(e))?;
+    BundleManifest::from_json(text, &shown)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures::StreamExt as _;
 
 use super::blob::Blob;
+use super::documents::document_problems;
 use super::form::promised;
 use super::hash::hash_blob;
 use super::manifest::{ArtifactKind, BundleManifest, Digest};
@@ -17,8 +18,8 @@ use crate::exec::{Event, Sink};
 use crate::inventory::{EtcdMode, Inventory};
 
 impl Bundle {
-    /// Hashes every blob again, on all processors, and checks the layout's own index. Names everything that is wrong,
-    /// and for a split bundle the volumes that are the cause.
+    /// Hashes every blob again, on all processors, and checks the layout's own index, the bills of materials and the
+    /// provenance. Names everything that is wrong, and for a split bundle the volumes that are the cause.
     pub async fn verify(&self, sink: &dyn Sink) -> Result<()> {
         let found = reached(&self.contents, &self.manifest);
         let mut problems = found.problems;
@@ -46,6 +47,8 @@ impl Bundle {
             }
             sink.event(&Event::Progress { step: step.clone(), done, total });
         }
+        let whole = problems.is_empty();
+        problems.extend(document_problems(self, whole).await);
         problems.sort();
         problems.dedup();
         let outcome = if problems.is_empty() {

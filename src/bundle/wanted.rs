@@ -1,5 +1,6 @@
 //! What an inventory needs from upstream. Pure.
 
+use super::versions::versions;
 use crate::bundle::ArtifactKind;
 use crate::error::Result;
 use crate::inventory::{Arch, EndpointMode, EtcdMode, Inventory};
@@ -31,26 +32,10 @@ pub struct Wanted {
     pub images: Vec<String>,
 }
 
-/// containerd, runc, CNI plugins, crictl and etcd that go with a Kubernetes minor, when the inventory names none.
-/// Source: the dependency pins of each Kubernetes release (build/dependencies.yaml) and containerd's own support
-/// table; containerd 1.x ends with Kubernetes 1.35.
-const DEFAULTS: &[(u32, [&str; 5])] = &[
-    (36, ["2.2.1", "1.4.0", "1.9.0", "1.36.0", "3.6.8"]),
-    (34, ["2.1.4", "1.3.0", "1.7.1", "1.34.0", "3.6.5"]),
-    (31, ["1.7.28", "1.2.6", "1.5.1", "1.31.1", "3.5.21"]),
-    (26, ["1.7.28", "1.2.6", "1.3.0", "1.26.1", "3.5.21"]),
-    (20, ["1.6.38", "1.1.15", "1.1.1", "1.22.1", "3.4.37"]),
-];
-
-/// `[containerd, runc, cni-plugins, crictl, etcd]` for this minor.
-fn defaults(minor: u32) -> [&'static str; 5] {
-    DEFAULTS.iter().find(|(from, _)| minor >= *from).map_or(DEFAULTS[DEFAULTS.len() - 1].1, |(_, v)| *v)
-}
-
 /// What the inventory needs.
 pub fn wanted(inv: &Inventory) -> Result<Wanted> {
     let version: KubeVersion = inv.cluster.version.parse()?;
-    let [containerd, runc, cni, crictl, etcd] = defaults(version.minor);
+    let defaults = versions(version.minor)?;
     let pick = |own: &Option<String>, default: &str| own.clone().unwrap_or_else(|| default.to_owned());
     let (s, r) = (&inv.sources, &inv.runtime);
     let mut files = Vec::new();
@@ -67,16 +52,16 @@ pub fn wanted(inv: &Inventory) -> Result<Wanted> {
             let url = format!("{}/v{version}/bin/linux/{a}/{name}", s.kubernetes);
             add(ArtifactKind::Binary, name, version.to_string(), url, None);
         }
-        let v = pick(&r.runc_version, runc);
+        let v = pick(&r.runc_version, &defaults.runc);
         let sums = format!("{}/v{v}/runc.sha256sum", s.runc);
         add(ArtifactKind::Binary, "runc", v.clone(), format!("{}/v{v}/runc.{a}", s.runc), Some(sums));
-        let v = pick(&r.containerd_version, containerd);
+        let v = pick(&r.containerd_version, &defaults.containerd);
         let url = format!("{}/v{v}/containerd-{v}-linux-{a}.tar.gz", s.containerd);
         add(ArtifactKind::Archive, "containerd", v, url.clone(), Some(format!("{url}.sha256sum")));
-        let v = pick(&r.cni_plugins_version, cni);
+        let v = pick(&r.cni_plugins_version, &defaults.cni_plugins);
         let url = format!("{}/v{v}/cni-plugins-linux-{a}-v{v}.tgz", s.cni_plugins);
         add(ArtifactKind::Archive, "cni-plugins", v, url, None);
-        let v = pick(&r.crictl_version, crictl);
+        let v = pick(&r.crictl_version, &defaults.crictl);
         add(
             ArtifactKind::Archive,
             "crictl",
@@ -84,7 +69,7 @@ pub fn wanted(inv: &Inventory) -> Result<Wanted> {
             format!("{}/v{v}/crictl-v{v}-linux-{a}.tar.gz", s.crictl),
             None,
         );
-        let v = pick(&inv.etcd.version, etcd);
+        let v = pick(&inv.etcd.version, &defaults.etcd);
         let sums = format!("{}/v{v}/SHA256SUMS", s.etcd);
         add(
             ArtifactKind::Archive,

@@ -197,6 +197,9 @@ pub enum BundleCommand {
         /// The bundle
         #[command(flatten)]
         out: OutArg,
+        /// Who builds it, for the provenance: best a URI, like that of the job
+        #[arg(long, value_name = "ID", default_value = "unknown")]
+        builder: String,
     },
     /// Make one tar of a bundle, or volumes of it
     Pack {
@@ -295,12 +298,36 @@ pub enum BundleCommand {
         #[arg(long = "key", value_name = "PUBKEY", conflicts_with = "inventory")]
         keys: Vec<String>,
     },
-    /// Show what is inside
+    /// Show what is inside, how large, from where, under which licence, how verified
     Inspect {
         /// The bundle
         #[arg(value_name = "BUNDLE")]
         bundle: PathBuf,
+        /// Write it as one page that needs nothing else, instead of the table
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
+    /// Write the bill of materials, made anew from bundle.json
+    Sbom {
+        /// The bundle
+        #[arg(value_name = "BUNDLE")]
+        bundle: PathBuf,
+        /// Its form
+        #[arg(long = "as", value_enum, value_name = "FORM", default_value = "cyclonedx")]
+        form: SbomForm,
+        /// Where to; stdout when left out
+        #[arg(short, long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// The form of a bill of materials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SbomForm {
+    /// CycloneDX 1.5, JSON
+    Cyclonedx,
+    /// SPDX 2.3, JSON
+    Spdx,
 }
 
 /// `provision journal`

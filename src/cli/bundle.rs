@@ -8,10 +8,10 @@ use super::args::{BundleCommand, Global};
 use super::bundle_verify::Asked;
 use super::survey::load;
 use super::{bundle_sign, bundle_verify};
-use crate::bundle::{self, Bundle, Lock, closure};
+use crate::bundle::{self, Lock, Maker, closure};
 use crate::error::{Context as _, Error, Result};
 use crate::exec::Sink;
-use crate::report::{Format, reporter};
+use crate::report::reporter;
 
 pub(super) fn sink(global: &Global) -> Arc<dyn Sink> {
     reporter(global.format, global.verbose, std::io::stderr().is_terminal())
@@ -31,11 +31,12 @@ pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<Ex
             };
             println!("{}: {files} files, {images} images{packages}", lock.display());
         }
-        BundleCommand::Build { inventory, lock, out } => {
+        BundleCommand::Build { inventory, lock, out, builder } => {
             let inv = load(&inventory.inventory)?;
             let locked = Lock::load(&lock)?;
             let out = super::bundle_pack::output(&out)?;
-            let made = bundle::build(&locked, &inv.sources, &out, global.concurrency, sink(global)).await?;
+            let maker = Maker { sources: &inv.sources, builder: &builder };
+            let made = bundle::build(&locked, &maker, &out, global.concurrency, sink(global)).await?;
             let missing = closure(&inv, &made);
             if !missing.is_empty() {
                 return Err(Error::invalid(format!(
@@ -63,25 +64,10 @@ pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<Ex
         BundleCommand::Sign { bundle, key, password, expires } => {
             bundle_sign::sign(&bundle, &key, &password, expires, global).await?;
         }
-        BundleCommand::Inspect { bundle } => {
-            let opened = Bundle::open(&bundle)?;
-            if global.format == Format::Json {
-                print!("{}", opened.manifest().to_canonical_json());
-            } else {
-                println!("Kubernetes {}  bundle.json {}", opened.manifest().kubernetes, opened.digest());
-                for a in &opened.manifest().artifacts {
-                    let kind = format!("{:?}", a.kind).to_lowercase();
-                    println!(
-                        "{kind:<8} {:<6} {:>6} MB  {} {}  {}",
-                        a.arch.as_str(),
-                        a.size.div_ceil(1_000_000),
-                        a.name,
-                        a.version,
-                        a.digest.short()
-                    );
-                }
-            }
+        BundleCommand::Inspect { bundle, html } => {
+            super::bundle_inspect::inspect(&bundle, html.as_deref(), global.format).await?;
         }
+        BundleCommand::Sbom { bundle, form, out } => super::bundle_inspect::sbom(&bundle, form, out.as_deref()).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::Global;
-use crate::bundle::{self, Change, Diff, Entry, Known};
+use crate::bundle::{self, Change, Diff, DiffEntry, Known};
 use crate::error::{Context as _, Result};
 use crate::report::Format;
 
@@ -35,7 +35,7 @@ fn text(diff: &Diff) -> String {
 
 fn line(mark: char, change: &Change) -> String {
     let kind = format!("{:?}", change.kind).to_lowercase();
-    let both = |value: &dyn Fn(&Entry) -> String| {
+    let both = |value: &dyn Fn(&DiffEntry) -> String| {
         let sides: Vec<String> = [&change.old, &change.new].into_iter().flatten().map(value).collect();
         match sides.as_slice() {
             [old, new] if old == new => old.clone(),

@@ -7,7 +7,7 @@ use super::apply::apply;
 use super::args::{Global, Inputs, InventoryArg, LabCommand, LabUp};
 use super::bundle::sink;
 use super::survey::load;
-use crate::bundle::{self, Bundle, Form, Output};
+use crate::bundle::{self, Bundle, Form, Maker, Output};
 use crate::error::{Context as _, Result};
 use crate::lab::{self, LabFiles, LabOptions};
 
@@ -48,14 +48,9 @@ async fn lab_up(up: &LabUp, global: &Global) -> Result<ExitCode> {
     let inv = load(&state.inventory())?;
     let lock = bundle::lock(&inv, sink(global)).await?;
     std::fs::write(state.lock(), lock.to_toml()?).context(|| "failed to write the lab's lock".into())?;
-    bundle::build(
-        &lock,
-        &inv.sources,
-        &Output { place: state.bundle(), form: Form::Directory },
-        global.concurrency,
-        sink(global),
-    )
-    .await?;
+    let maker = Maker { sources: &inv.sources, builder: "lab" };
+    let out = Output { place: state.bundle(), form: Form::Directory };
+    bundle::build(&lock, &maker, &out, global.concurrency, sink(global)).await?;
     Bundle::open(&state.bundle())?.verify(sink(global).as_ref()).await?;
     lab::sign(&state)?;
     // From here on nothing is fetched: the upstream is gone before the first node is touched.

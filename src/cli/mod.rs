@@ -5,6 +5,7 @@ pub mod args;
 mod bundle;
 mod bundle_delta;
 mod bundle_diff;
+mod bundle_inspect;
 mod bundle_pack;
 mod bundle_sign;
 mod bundle_verify;

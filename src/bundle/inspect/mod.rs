@@ -1,0 +1,9 @@
+//! What is inside a bundle, how large, from where, under which licence, how verified: as data, text and a page. Pure.
+
+mod contents;
+mod html;
+mod text;
+
+pub use contents::{Contents, Entry, Group, INSPECT_FORMAT, Totals, contents};
+pub use html::html;
+pub use text::text;
