@@ -200,3 +200,35 @@ fn in_time(key: &impl VerifyingKey, binding: &Signature, now: Option<i64>) -> st
     let day = chrono::DateTime::from_timestamp(ends, 0).map(|t| t.format("%Y-%m-%d").to_string());
     Err(format!("expired on {}", day.unwrap_or_default()))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// One packet's worth of any bytes, in the armor of `kind`.
+    fn armored(kind: &str, bytes: &[u8]) -> String {
+        use base64::Engine as _;
+        let body = base64::engine::general_purpose::STANDARD.encode(bytes);
+        format!("-----BEGIN PGP {kind}-----\n\n{body}\n-----END PGP {kind}-----\n")
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "(\\PC|\n){0,80}") {
+            // A packet with the tag of a key or signature is read further than one without.
+            for tag in [0x99_u8, 0x89, 0xc6, 0xc2] {
+                let length = u16::try_from(bytes.len()).unwrap_or(0).to_be_bytes();
+                let packet = [&[tag][..], &length, &bytes].concat();
+                let _ = Keyring::parse("the test", &packet);
+                let _ = Keyring::parse("the test", armored("PUBLIC KEY BLOCK", &packet).as_bytes());
+                let none = Keyring { keys: Vec::new(), name: String::new() };
+                let _ = none.verify_detached("the test", &bytes, armored("SIGNATURE", &packet).as_bytes(), Some(0));
+                let message = format!("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{text}\n{}", armored("SIGNATURE", &packet));
+                prop_assert!(none.verify_cleartext("the test", &message, Some(0)).is_err());
+                prop_assert!(none.verify_cleartext("the test", &text, None).is_err());
+            }
+        }
+    }
+}

@@ -317,7 +317,7 @@ mod tests {
             let _ = read_primary("the test", &mut &bytes[..], 0, "x86_64", &mut empty);
             let _ = parse_repomd("the test", &bytes);
             let mut edited = PRIMARY.to_owned();
-            edited.insert_str(at, &put);
+            edited.insert_str(at % PRIMARY.len(), &put);
             if let Ok(read) = catalog(&edited) {
                 let _ = resolve(&read, &["app"], true);
             }
