@@ -17,6 +17,7 @@ pub mod image;
 pub mod inventory;
 pub mod kubeadm;
 pub mod lab;
+pub mod packages;
 pub mod phase;
 pub mod plan;
 pub mod registry;

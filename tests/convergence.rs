@@ -27,6 +27,14 @@ services = ["10.96.0.0/16"]
 mode = "haproxy"
 [verify]
 timeout_s = 5
+[[packages.repository]]
+name = "debian"
+type = "deb"
+url = "https://deb.example/debian"
+suite = "trixie"
+components = ["main"]
+keyring = "/k"
+names = ["socat"]
 [defaults]
 user = "root"
 key_file = "/k"
@@ -118,6 +126,10 @@ fn bundle(inv: &Inventory) -> BundleManifest {
     }
     let addons = [(ArtifactKind::Manifest, "", "limits"), (ArtifactKind::Chart, "shop", "hello")];
     artifacts.extend(addons.iter().map(|(kind, _, name)| artifact(*kind, name, "0.1.0", &[])));
+    artifacts.extend(
+        [("deb-index", "0"), ("deb/socat", "1.7-1"), ("deb/libwrap0", "7-2")]
+            .map(|(name, version)| artifact(ArtifactKind::Package, name, version, &[])),
+    );
     let mut images: Vec<String> =
         ["kube-apiserver:v1.36.2", "kube-controller-manager:v1.36.2", "kube-scheduler:v1.36.2", "kube-proxy:v1.36.2"]
             .iter()
@@ -218,6 +230,7 @@ struct Snapshot {
     files: BTreeMap<(String, String), (Digest, u32)>,
     units: BTreeMap<(String, String), (bool, bool)>,
     images: BTreeMap<String, BTreeMap<String, String>>,
+    packages: BTreeMap<String, BTreeMap<String, String>>,
     nodes: BTreeMap<String, NodeRecord>,
     etcd: BTreeSet<String>,
     test_namespace: bool,
@@ -232,6 +245,7 @@ fn snapshot(fake: &FakeCluster) -> Snapshot {
         files: BTreeMap::new(),
         units: BTreeMap::new(),
         images: BTreeMap::new(),
+        packages: BTreeMap::new(),
         nodes: world.nodes.clone(),
         etcd: world.etcd.keys().cloned().collect(),
         test_namespace: world.test_namespace,
@@ -240,6 +254,7 @@ fn snapshot(fake: &FakeCluster) -> Snapshot {
     };
     for (name, m) in &world.machines {
         shot.images.insert(name.clone(), m.images.clone());
+        shot.packages.insert(name.clone(), m.packages.clone());
         for (path, f) in m.files.iter().filter(|(p, _)| !p.starts_with("/run/")) {
             shot.files.insert((name.clone(), path.clone()), (f.digest.clone(), f.mode));
         }
@@ -391,6 +406,29 @@ async fn a_release_whose_values_changed_is_the_only_step() {
     // Another control plane speaks: it has to be given the file before it can compare.
     fake.world().machines.get_mut("cp1").unwrap().units.get_mut("containerd.service").unwrap().active = false;
     converge(&fake, &inv, &bundle, 2).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_package_in_the_bundle_is_all_that_is_installed() {
+    let inv = inventory();
+    let mut bundle = bundle(&inv);
+    let fake = undisturbed(&inv, &bundle).await;
+    assert_eq!(fake.world().machines["w1"].packages.len(), 2);
+    let newer = bundle.artifacts.iter_mut().find(|a| a.name == "deb/libwrap0").unwrap();
+    newer.version = "7-10".into();
+    newer.digest = Digest::of(b"newer");
+    fake.world().machines.get_mut("w2").unwrap().packages.insert("libwrap0".into(), "8".into());
+    fake.world().machines.get_mut("cp3").unwrap().packages.remove("socat");
+    let ids = plan_ids(&fake, &inv, &bundle).await.unwrap();
+    let blob = Digest::of(b"newer");
+    let wanted: Vec<String> = ["cp1", "cp2", "cp3", "w1"]
+        .iter()
+        .map(|h| format!("distribute/{h}/{}", blob.short()))
+        .chain(["cp1", "cp2", "cp3", "w1"].iter().map(|h| format!("packages/{h}/install")))
+        .collect();
+    let changes: Vec<String> = ids.into_iter().filter(|i| !i.starts_with("verify/")).collect();
+    assert_eq!(changes, wanted);
+    converge(&fake, &inv, &bundle, 1).await.unwrap();
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use super::layout::{artifact_manifest, index, write_blob};
 use super::lock::{is_archive, told};
 use super::lockfile::{Lock, LockedFile, LockedImage};
 use super::manifest::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Verified};
+use super::packages::add_packages;
 use super::registry::{ImageName, Registries};
 use crate::error::{Context as _, Error, Result};
 use crate::exec::{Event, Outcome, Sink};
@@ -55,6 +56,7 @@ pub async fn build(
     .await?;
     artifacts.extend(images);
     artifacts.extend(add_addons(&partial, &registries, lock, sink.as_ref()).await?);
+    artifacts.extend(add_packages(&partial, &lock.packages, concurrency, sink.as_ref()).await?);
     let lock_digest = lock.digest()?;
     let mut manifest = BundleManifest {
         format_version: BUNDLE_FORMAT,

@@ -144,7 +144,7 @@ fn of_manifest(manifest: &BundleManifest) -> BTreeSet<Digest> {
 
 /// The blobs of `manifest` that a bundle of this lock has: those of the artifacts that the lock pins too.
 fn of_lock(lock: &Lock, manifest: &BundleManifest) -> BTreeSet<Digest> {
-    let files = lock.files.iter().map(|f| &f.sha256);
+    let files = lock.files.iter().map(|f| &f.sha256).chain(lock.packages.iter().map(|p| &p.sha256));
     let addons = lock.charts.iter().map(|c| &c.sha256).chain(lock.manifests.iter().map(|m| &m.sha256));
     let pinned: BTreeSet<&Digest> =
         files.chain(addons).chain(lock.images.iter().flat_map(|i| i.manifests.values())).collect();

@@ -8,6 +8,8 @@ use super::charts::ANY_ARCH;
 use super::known::Known;
 use super::lockfile::Lock;
 use super::manifest::{ArtifactKind, BundleManifest, Digest};
+use super::packages::{index_name, package_name};
+use crate::inventory::PackageKind;
 
 /// What identifies an artifact over versions: kind, name (an image's without its tag) and architecture.
 type Key = (ArtifactKind, String, String);
@@ -144,7 +146,11 @@ fn of_lock(lock: &Lock) -> Vec<(Key, Entry)> {
     let charts = lock.charts.iter().filter(|c| seen.insert((&c.chart, &c.version, &c.sha256)));
     let charts: Vec<_> = charts.map(|c| pinned(ArtifactKind::Chart, &c.chart, &c.version, &c.sha256)).collect();
     let manifests = lock.manifests.iter().map(|m| pinned(ArtifactKind::Manifest, &m.name, m.sha256.short(), &m.sha256));
-    files.chain(images).chain(charts).chain(manifests).collect()
+    let packages = lock.packages.iter().map(|p| {
+        let entry = Entry { version: p.version.clone(), digest: p.sha256.clone(), size: None };
+        ((ArtifactKind::Package, package_name(p.kind, &p.name), p.arch.as_str().to_owned()), entry)
+    });
+    files.chain(images).chain(charts).chain(manifests).chain(packages).collect()
 }
 
 /// Name and tag of an image, or name and digest.
@@ -153,7 +159,9 @@ fn tagged(image: &str) -> Option<(&str, &str)> {
 }
 
 fn of_manifest(manifest: &BundleManifest) -> Vec<(Key, Entry)> {
-    let artifacts = manifest.artifacts.iter().map(|a| {
+    // The index of the packages is made from them when a bundle is built: no lock names it.
+    let indices = [PackageKind::Deb, PackageKind::Rpm].map(index_name);
+    let artifacts = manifest.artifacts.iter().filter(|a| !indices.contains(&a.name.as_str())).map(|a| {
         let image = (a.kind == ArtifactKind::Image).then(|| tagged(&a.name)).flatten();
         let name = image.map_or(a.name.as_str(), |(name, _)| name);
         let entry = Entry { version: a.version.clone(), digest: a.digest.clone(), size: Some(a.size) };

@@ -40,6 +40,12 @@ pub(super) async fn artifact_manifest(dir: &Path, title: &str, blob: &BlobRef) -
     write_blob(dir, manifest.to_string().as_bytes()).await
 }
 
+/// Names and versions of packages hold what a reference must not: `libstdc++6`, `1:2.0~rc1`.
+fn package_reference(artifact: &Artifact) -> String {
+    let plain = |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric() && !"/.-_".contains(c), "_");
+    format!("{}:{}-{}", plain(&artifact.name), plain(&artifact.version), artifact.arch.as_str())
+}
+
 /// The digests of the manifests that an `index.json` lists.
 ///
 /// Errors (`Invalid`): no JSON, no list, an entry without a sha256 digest.
@@ -64,6 +70,7 @@ pub(super) fn index(artifacts: &[Artifact], size_of: &dyn Fn(&Artifact) -> Resul
             ArtifactKind::Image => artifact.name.clone(),
             // As helm pushes it: a tag has no `+`.
             ArtifactKind::Chart => format!("{}:{}", artifact.name, artifact.version.replace('+', "_")),
+            ArtifactKind::Package => package_reference(artifact),
             _ => format!("{}:{}-{}", artifact.name, artifact.version, artifact.arch.as_str()),
         };
         let mut annotations = json!({ "org.opencontainers.image.ref.name": reference });

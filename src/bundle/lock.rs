@@ -48,6 +48,7 @@ pub async fn lock(inv: &Inventory, sink: Arc<dyn Sink>) -> Result<Lock> {
         images,
         charts: addons.charts,
         manifests: addons.manifests,
+        packages: Vec::new(),
     };
     lock.files.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
     lock.images.sort_by(|a, b| a.name.cmp(&b.name));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limit::read_text;
 use super::manifest::{ArtifactKind, Digest};
+use super::packages::LockedPackage;
 use crate::error::{Context as _, Error, Result};
 use crate::inventory::Arch;
 
@@ -33,6 +34,9 @@ pub struct Lock {
     /// Raw manifests.
     #[serde(rename = "manifest", default, skip_serializing_if = "Vec::is_empty")]
     pub manifests: Vec<LockedManifest>,
+    /// Packages of the operating system.
+    #[serde(rename = "package", default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<LockedPackage>,
 }
 
 /// A pinned chart, as one release uses it.
@@ -120,6 +124,7 @@ impl Lock {
         sorted.images.sort_by(|a, b| a.name.cmp(&b.name));
         sorted.charts.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         sorted.manifests.sort_by(|a, b| a.name.cmp(&b.name));
+        sorted.packages.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
         let body = toml::to_string(&sorted).context(|| "failed to write the lock".into())?;
         Ok(format!(
             "# Made by `provision bundle lock`. Keep it in git; `provision bundle build` makes the bundle from it.\n{body}"

@@ -205,6 +205,13 @@ pub enum Verified {
     },
     /// By the digest in the registry's manifest chain.
     RegistryDigest,
+    /// By the metadata of a package repository, whose signature was checked when it was locked.
+    SignedRepository {
+        /// The fingerprint of the key that signed.
+        key: String,
+        /// The URL of what was signed.
+        release: String,
+    },
     /// Upstream publishes nothing to check against: only the lock pins it.
     LockOnly,
 }

@@ -22,6 +22,7 @@ mod lockfile;
 mod login;
 mod manifest;
 mod pack;
+mod packages;
 mod provenance;
 mod prune;
 mod reach;
@@ -60,6 +61,7 @@ pub use lockfile::{LOCK_FORMAT, Lock, LockedChart, LockedFile, LockedImage, Lock
 pub(crate) use login::{Login, base64_basic, read_password};
 pub use manifest::{Addon, Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Member, Verified};
 pub use pack::pack;
+pub use packages::{LockedPackage, index_name, lock_packages, package_name};
 pub use provenance::{Provenance, provenance, provenance_problems};
 pub use prune::prune;
 pub(crate) use registry::{INDEX_TYPES, ImageName, MANIFEST_TYPES};

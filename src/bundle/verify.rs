@@ -9,6 +9,7 @@ use super::documents::document_problems;
 use super::form::promised;
 use super::hash::hash_blob;
 use super::manifest::{ArtifactKind, BundleManifest, Digest};
+use super::packages::missing_packages;
 use super::reach::reached;
 use super::store::Bundle;
 use super::wanted::wanted;
@@ -137,5 +138,6 @@ pub fn closure(inv: &Inventory, manifest: &BundleManifest) -> Vec<String> {
             }
         }
     }
+    missing.extend(missing_packages(inv, manifest));
     missing
 }

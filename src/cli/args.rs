@@ -239,6 +239,9 @@ pub enum BundleCommand {
         /// The lock
         #[arg(short, long, value_name = "FILE", default_value = "bundle.lock.toml")]
         lock: PathBuf,
+        /// Use package repositories also when their metadata or keys are expired
+        #[arg(long)]
+        allow_expired: bool,
     },
     /// Fetch what is locked and make the bundle
     Build {

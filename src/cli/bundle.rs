@@ -19,15 +19,18 @@ pub(super) fn sink(global: &Global) -> Arc<dyn Sink> {
 
 pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<ExitCode> {
     match command {
-        BundleCommand::Lock { inventory, lock } => {
+        BundleCommand::Lock { inventory, lock, allow_expired } => {
             let inv = load(&inventory.inventory)?;
-            let made = bundle::lock(&inv, sink(global)).await?;
+            let mut made = bundle::lock(&inv, sink(global)).await?;
+            made.packages = bundle::lock_packages(&inv, allow_expired, sink(global)).await?;
             std::fs::write(&lock, made.to_toml()?).context(|| format!("failed to write {}", lock.display()))?;
-            let addons = match made.charts.len() + made.manifests.len() {
-                0 => String::new(),
-                _ => format!(", {} charts, {} manifests", made.charts.len(), made.manifests.len()),
-            };
-            println!("{}: {} files, {} images{addons}", lock.display(), made.files.len(), made.images.len());
+            let more: String =
+                [("charts", made.charts.len()), ("manifests", made.manifests.len()), ("packages", made.packages.len())]
+                    .into_iter()
+                    .filter(|(_, n)| *n > 0)
+                    .map(|(what, n)| format!(", {n} {what}"))
+                    .collect();
+            println!("{}: {} files, {} images{more}", lock.display(), made.files.len(), made.images.len());
         }
         BundleCommand::Build { inventory, lock, out, builder } => {
             let inv = load(&inventory.inventory)?;

@@ -48,6 +48,9 @@ pub(super) async fn reset(
         hosts.extend(connect_some(&staying, global).await.0);
     }
     let plan = reset_plan(&inv, &names);
+    for warning in &plan.warnings {
+        eprintln!("Warning: {warning}");
+    }
     let rest = inventory_for_leaving(inv, &names, all);
     carry_out(&plan, "reset", rest, hosts, None, global).await?;
     println!("{} bare", names.join(", "));

@@ -40,6 +40,8 @@ impl RetryPolicy {
 #[must_use]
 pub fn is_repeatable(action: &Action) -> bool {
     match action {
+        // The package manager may still be at work there, under its own lock.
+        Action::InstallPackages { .. } => false,
         Action::KubeadmInit { .. } | Action::KubeadmJoin { .. } | Action::ResetHost { .. } => false,
         Action::WriteFile { .. }
         | Action::RemoveFile { .. }

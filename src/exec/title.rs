@@ -20,6 +20,7 @@ impl Step {
                 [first, rest @ ..] => format!("unpack {} and {} more", first.path, rest.len()),
                 [] => format!("unpack {}", digest.short()),
             },
+            Action::InstallPackages { names, .. } => format!("install packages {}", names.join(", ")),
             Action::Unit { name, active: Some(true), .. } => format!("start {name}"),
             Action::Unit { name, active: Some(false), .. } => format!("stop {name}"),
             Action::Unit { name, enabled: true, active: None, .. } => format!("enable {name}"),

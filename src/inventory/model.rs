@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::charts::{Chart, RawManifest, Tools};
 use super::host::{Host, HostSettings};
+use super::packages::Packages;
 use super::registry::Registry;
 use super::trust::Trust;
 
@@ -78,6 +79,9 @@ pub struct Inventory {
     #[serde(skip)]
     #[schemars(skip)]
     pub dir: PathBuf,
+    /// Packages of the operating system.
+    #[serde(default)]
+    pub packages: Packages,
     /// Whose signatures a bundle needs before `plan` and `apply` use it.
     #[serde(default)]
     pub trust: Trust,

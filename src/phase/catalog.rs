@@ -43,10 +43,11 @@ pub struct PhaseSpec {
 }
 
 /// All phases, in their order.
-pub const PHASES: [PhaseId; 13] = [
+pub const PHASES: [PhaseId; 14] = [
     PhaseId::Preflight,
     PhaseId::Prepare,
     PhaseId::Distribute,
+    PhaseId::Packages,
     PhaseId::Runtime,
     PhaseId::Cni,
     PhaseId::Images,
@@ -68,6 +69,7 @@ pub const fn spec(id: PhaseId) -> PhaseSpec {
         PhaseId::Preflight => ("Check the hosts", AllHosts, Concurrent, false),
         PhaseId::Prepare => ("Prepare the hosts", AllHosts, Concurrent, false),
         PhaseId::Distribute => ("Distribute the bundle", AllHosts, Concurrent, false),
+        PhaseId::Packages => ("Install packages", AllHosts, Concurrent, false),
         PhaseId::Runtime => ("Install the runtime", AllHosts, Concurrent, false),
         PhaseId::Images => ("Import the images", AllHosts, Concurrent, false),
         PhaseId::Init => ("Start the first control plane", FirstControlPlane, InOrder, true),

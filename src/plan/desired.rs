@@ -106,6 +106,7 @@ fn disruption(action: &Action) -> Disruption {
         | Action::PutBlob { .. }
         | Action::InstallBlob { .. }
         | Action::UnpackBlob { .. }
+        | Action::InstallPackages { .. }
         | Action::ImportImage { .. }
         | Action::NodeMeta { .. }
         | Action::ApplyManifest { .. }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::desired::{HostSteps, When};
 use super::model::{Action, PhaseId, StepId, UnpackMember};
+use super::package_steps::packages;
 use super::planner::{CLAIM_FILE, Input};
 use crate::bundle::{Artifact, ArtifactKind, Digest};
 use crate::error::{Error, Result};
@@ -74,6 +75,7 @@ pub(super) fn before_join(input: &Input<'_>, node: &Node, steps: &mut HostSteps<
     let installs = installs(input, node, arch)?;
     let images = input.parts.images(arch, node.role.is_control_plane());
     distribute(steps, &node.name, &installs, &images);
+    packages(input, node, arch, steps)?;
     for (artifact, action) in installs {
         steps.add(PhaseId::Runtime, &artifact.name, action, format!("{} {}", artifact.name, artifact.version));
     }

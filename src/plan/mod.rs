@@ -7,6 +7,7 @@ mod desired;
 mod host_steps;
 mod mirrors;
 mod model;
+mod package_steps;
 mod parts;
 mod planner;
 #[cfg(test)]
@@ -19,7 +20,7 @@ mod textdiff;
 pub use assemble::{Observations, assemble, questions};
 pub use desired::{Desired, When};
 pub use host_steps::ROUTES_UNIT;
-pub use model::{Action, Disruption, Fingerprints, PLAN_FORMAT, PhaseId, Plan, Step, StepId, UnpackMember};
+pub use model::{Action, Disruption, Fingerprints, LocalFile, PLAN_FORMAT, PhaseId, Plan, Step, StepId, UnpackMember};
 pub use planner::{CLAIM_FILE, HOSTS_MARKER, JOINED_FILE, desired};
 pub use pod_cidr::allot;
 pub use render::render;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Digest;
+use crate::inventory::PackageKind;
 
 /// The version of the plan format this program writes and reads.
 pub const PLAN_FORMAT: u32 = 1;
@@ -75,6 +76,8 @@ pub enum PhaseId {
     Prepare,
     /// Blobs to the node's content store.
     Distribute,
+    /// Packages of the operating system.
+    Packages,
     /// containerd, runc, CNI plugins, kubelet and their units.
     Runtime,
     /// The pod network's configuration on each node.
@@ -105,6 +108,7 @@ impl PhaseId {
             Self::Preflight => "preflight",
             Self::Prepare => "prepare",
             Self::Distribute => "distribute",
+            Self::Packages => "packages",
             Self::Runtime => "runtime",
             Self::Images => "images",
             Self::Init => "init",
@@ -201,6 +205,15 @@ pub enum Action {
         digest: Digest,
         /// What is taken out of it and where it goes.
         members: Vec<UnpackMember>,
+    },
+    /// Install packages of the operating system from the node's own repository, and from nowhere else.
+    InstallPackages {
+        /// apt or dnf.
+        manager: PackageKind,
+        /// The packages that have to be installed.
+        names: Vec<String>,
+        /// These, and what they may need: of what is installed none may be older.
+        set: Vec<LocalFile>,
     },
     /// Bring a unit to its wanted state, reloading systemd when its file changed.
     Unit {
@@ -348,6 +361,20 @@ pub enum Action {
         /// Directories that only we use.
         dirs: Vec<String>,
     },
+}
+
+/// A package in the node's own repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalFile {
+    /// Its name.
+    pub name: String,
+    /// Its version, with epoch where it has one.
+    pub version: String,
+    /// Which blob of the content store it is.
+    pub digest: Digest,
+    /// Where it goes below the repository's directory.
+    pub path: String,
 }
 
 /// A file taken out of an archive.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::bundle::{Addon, Artifact, ArtifactKind, BundleManifest, Digest, ImageName};
+use crate::bundle::{Addon, Artifact, ArtifactKind, BundleManifest, Digest, ImageName, package_name};
 use crate::error::{Error, Result};
-use crate::inventory::{Arch, Inventory};
+use crate::inventory::{Arch, Inventory, PackageKind};
 use crate::kubeadm::ClusterImages;
 
 /// A bundle, asked by name.
@@ -39,6 +39,13 @@ impl<'a> Parts<'a> {
     /// The size in bytes of a blob; 0 when no artifact has it.
     pub(super) fn blob_size(&self, digest: &Digest) -> u64 {
         self.bundle.artifacts.iter().flat_map(|a| &a.blobs).find(|b| b.digest == *digest).map_or(0, |b| b.size)
+    }
+
+    /// All packages of a type for this architecture.
+    pub(super) fn packages(&self, kind: PackageKind, arch: Arch) -> Vec<&'a Artifact> {
+        let prefix = package_name(kind, "");
+        let of = |a: &&Artifact| a.kind == ArtifactKind::Package && a.arch == arch && a.name.starts_with(&prefix);
+        self.bundle.artifacts.iter().filter(of).collect()
     }
 
     /// All images for this architecture that a host in this role runs.

@@ -15,6 +15,8 @@ const FILES: &[&str] = &[
     "/etc/systemd/system/provision-pod-routes.service",
     "/etc/sysctl.d/90-provision.conf",
     "/etc/modules-load.d/provision.conf",
+    "/etc/apt/sources.list.d/provision.sources",
+    "/etc/yum.repos.d/provision.repo",
     "/etc/containerd/config.toml",
     "/etc/cni/net.d/10-provision.conflist",
     "/etc/kubernetes/manifests/haproxy.yaml",
@@ -81,6 +83,10 @@ pub fn reset_plan(inv: &Inventory, names: &[String]) -> Plan {
             hosts: BTreeMap::new(),
         },
         steps,
-        warnings: Vec::new(),
+        warnings: if inv.packages.repository.is_empty() {
+            Vec::new()
+        } else {
+            vec!["packages that were installed stay on the hosts; the repository they came from goes".into()]
+        },
     }
 }

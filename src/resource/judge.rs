@@ -4,6 +4,7 @@ use super::addons::{is_released, manifest_probe, release_probe};
 use super::cluster::{control_plane_health, control_plane_probe, etcd_probe, nodes_probe};
 use super::file::{block_of, is_file, text};
 use super::node_state::{Membership, membership, node_state, node_state_probe};
+use super::packages::{packages_are_there, packages_probe};
 use super::shell::shell_probe;
 use super::system::{ModuleState, module_probe, module_state, swap_is_off};
 use super::unit::is_as_wanted;
@@ -28,6 +29,7 @@ pub fn probes(action: &Action) -> Vec<Probe> {
         Action::PutBlob { digest, .. } => vec![Probe::Blob(digest.clone())],
         Action::InstallBlob { path, .. } => vec![Probe::File(path.clone())],
         Action::UnpackBlob { members, .. } => members.iter().map(|m| Probe::File(m.path.clone())).collect(),
+        Action::InstallPackages { manager, set, .. } => vec![packages_probe(*manager, set)],
         Action::Unit { name, started_after, .. } => std::iter::once(Probe::Unit(name.clone()))
             .chain(started_after.iter().map(|f| Probe::File(f.clone())))
             .collect(),
@@ -72,6 +74,7 @@ pub fn satisfied(action: &Action, answers: &[Answer]) -> bool {
         Action::UnpackBlob { members, .. } => {
             answers.len() == members.len() && members.iter().zip(answers).all(|(m, a)| is_file(a, &m.digest, m.mode))
         }
+        Action::InstallPackages { manager, names, set } => packages_are_there(first, *manager, names, set),
         Action::Unit { enabled, active, .. } => is_as_wanted(first, *enabled, *active, &answers[1..]),
         Action::ImportImage { name, manifest, .. } => {
             matches!(first, Answer::Images(images) if images.get(name) == Some(&manifest.to_string()))

@@ -6,6 +6,7 @@ mod cluster;
 mod file;
 mod judge;
 mod node_state;
+mod packages;
 mod shell;
 mod system;
 pub mod template;

@@ -13,6 +13,15 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
         "nodes",
         "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get nodes -o json\n",
     ),
+    // A name that is not installed is said on stderr, and is no error here.
+    (
+        "packages-deb",
+        "dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\\n' \"$@\" 2>/dev/null | sed -n 's/^installed //p'\n",
+    ),
+    (
+        "packages-rpm",
+        "rpm -q --qf '%{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE}\\n' \"$@\" 2>/dev/null | grep -v ' is not installed$' || true\n",
+    ),
     ("control-plane", include_str!("control_plane.sh")),
     ("etcd", include_str!("etcd.sh")),
     (

@@ -124,6 +124,7 @@ fn how(verified: &Verified) -> String {
     match verified {
         Verified::ChecksumFile { .. } => "upstream checksum".into(),
         Verified::RegistryDigest => "registry digest".into(),
+        Verified::SignedRepository { .. } => "signed repository".into(),
         Verified::LockOnly => "lock alone".into(),
     }
 }

@@ -75,6 +75,8 @@ fn purl(artifact: &Artifact) -> Option<String> {
     let (checksum, source) = (artifact.digest.to_string(), artifact.source.as_str());
     let generic =
         |kind| made(kind, name, version, &[("arch", arch), ("checksum", &checksum), ("download_url", source)]);
+    // In a bundle a package's name begins with its type: `deb/conntrack`.
+    let package = name.rsplit('/').next().unwrap_or(name);
     match artifact.kind {
         ArtifactKind::Image => {
             let repository = repository(name);
@@ -86,13 +88,13 @@ fn purl(artifact: &Artifact) -> Option<String> {
             made("helm", name, version, &[("checksum", &checksum), ("repository_url", from)])
         }
         ArtifactKind::Package => match source.rsplit_once('.') {
-            Some((_, "deb")) => made("deb", name, version, &[("arch", arch)]),
+            Some((_, "deb")) => made("deb", package, version, &[("arch", arch)]),
             Some((_, "rpm")) => {
                 let machine = match artifact.arch {
                     Arch::Amd64 => "x86_64",
                     Arch::Arm64 => "aarch64",
                 };
-                made("rpm", name, version, &[("arch", machine)])
+                made("rpm", package, version, &[("arch", machine)])
             }
             _ => generic("generic"),
         },
@@ -123,7 +125,7 @@ mod tests {
             chart.as_deref(),
             Some("pkg:helm/ingress@1.0?checksum=DIGEST&repository_url=https:%2F%2Fcharts.example%2Fstable")
         );
-        let deb = of(ArtifactKind::Package, "conntrack", "1:1.4.7-1", "https://x/pool/c/conntrack_1.deb");
+        let deb = of(ArtifactKind::Package, "deb/conntrack", "1:1.4.7-1", "https://x/pool/c/conntrack_1.deb");
         assert_eq!(deb.as_deref(), Some("pkg:deb/conntrack@1:1.4.7-1?arch=amd64"));
         let binary = of(ArtifactKind::Binary, "kubeadm", "1", "https://x/a b");
         assert_eq!(

@@ -34,6 +34,9 @@ if grep -q '^# BEGIN provision' /etc/hosts; then
     sed '/^# BEGIN provision/,/^# END provision/d' /etc/hosts >/etc/hosts.provision-partial &&
         chmod --reference=/etc/hosts /etc/hosts.provision-partial && mv -f /etc/hosts.provision-partial /etc/hosts
 fi
+# Only what provision itself left when it was killed in the middle of an installation.
+grep -qs '^# provision' /usr/sbin/policy-rc.d && rm -f /usr/sbin/policy-rc.d
+rm -f /var/lib/apt/lists/*_var_lib_provision_repo_deb_*
 for f in $2; do rm -f -- "$f"; done
 for f in /etc/containerd/certs.d/*/hosts.toml; do
     head -n 1 "$f" 2>/dev/null | grep -q '^# Written by provision' && rm -f -- "$f" && rmdir "${f%/*}" 2>/dev/null

@@ -1,7 +1,7 @@
 //! From an action to the function that carries it out.
 
 use super::context::Context;
-use super::{addons, cluster, files, images, join, network, reset, system, units};
+use super::{addons, cluster, files, images, join, network, packages, reset, system, units};
 use crate::error::Result;
 use crate::exec::StepNote;
 use crate::plan::{Action, Step};
@@ -19,6 +19,7 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
         Action::PutBlob { digest, size, .. } => files::put_blob(ctx, host, digest, *size, notes).await,
         Action::InstallBlob { digest, path, mode } => files::install(ctx, host, digest, path, *mode).await,
         Action::UnpackBlob { digest, members } => files::unpack(ctx, host, digest, members).await,
+        Action::InstallPackages { manager, names, set } => packages::install(ctx, host, *manager, names, set).await,
         Action::Unit { name, enabled, active, started_after: _ } => {
             units::bring(ctx, host, name, *enabled, *active).await
         }

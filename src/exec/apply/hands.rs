@@ -88,6 +88,7 @@ fn is_local(action: &Action) -> bool {
         | Action::InstallBlob { .. }
         | Action::UnpackBlob { .. }
         | Action::Unit { .. }
+        | Action::InstallPackages { .. }
         | Action::ImportImage { .. } => true,
         Action::ResetPartial { .. }
         | Action::KubeadmInit { .. }

@@ -9,6 +9,7 @@ mod hands;
 mod images;
 mod join;
 mod network;
+mod packages;
 mod reset;
 mod system;
 mod units;

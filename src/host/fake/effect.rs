@@ -69,7 +69,7 @@ impl World {
             _ => {}
         }
         let Some(m) = self.machines.get_mut(name) else { return broken(255, "no machine") };
-        let writes = matches!(script, "install" | "unpack" | "import");
+        let writes = matches!(script, "install" | "unpack" | "import" | "packages-deb");
         if writes && m.disk_full {
             return broken(1, "No space left on device");
         }
@@ -97,6 +97,19 @@ impl World {
                     return broken(65, "blob is damaged or missing");
                 }
                 m.images.insert((*image).to_owned(), format!("sha256:{manifest}"));
+                done("")
+            }
+            ("packages-deb", [_, _, files @ ..]) => {
+                if !m.has("/etc/apt/sources.list.d/provision.sources") || !m.has("/var/lib/provision/repo/deb/Packages")
+                {
+                    return broken(100, "there is no repository");
+                }
+                for file in files.chunks_exact(4) {
+                    if !stored(m, file[1]) {
+                        return broken(65, "blob is damaged or missing");
+                    }
+                    m.packages.insert(file[2].to_owned(), file[3].to_owned());
+                }
                 done("")
             }
             ("sysctl", [key, value]) => {

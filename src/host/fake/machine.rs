@@ -51,6 +51,8 @@ pub struct Machine {
     pub blobs: BTreeMap<Digest, u64>,
     /// Images: name to digest.
     pub images: BTreeMap<String, String>,
+    /// Installed packages: name to version.
+    pub packages: BTreeMap<String, String>,
     /// No space is left: writes fail.
     pub disk_full: bool,
 }

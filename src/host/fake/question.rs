@@ -71,6 +71,10 @@ impl World {
             } else {
                 String::new()
             }),
+            "packages-deb" => {
+                let have = |n: &str| self.machines.get(name)?.packages.get(n).map(|v| format!("{n} {v}\n"));
+                Ok(std::iter::once(arg).chain(words).filter_map(have).collect())
+            }
             "nodes" => self.through_admin(name).map(|()| self.nodes_json()),
             "control-plane" => Ok(self.control_plane(name)),
             "etcd" => self.etcd_json(name),

@@ -7,6 +7,7 @@ mod files;
 mod hosts;
 mod judge;
 mod network;
+mod packages;
 mod registry;
 mod secrets;
 mod sources;
