@@ -21,3 +21,4 @@ quick:
 # The lab against a hand-written kubeadm script, ratios in one run
 bench:
     tests/lab/bench.sh
+    tests/bundle/bench.sh

@@ -440,6 +440,9 @@ pub struct LabUp {
     /// How the API is reached: haproxy or first-node
     #[arg(long, default_value = "haproxy", value_name = "MODE")]
     pub endpoint: String,
+    /// More of the inventory, laid over the lab's own: charts, packages, settings to try
+    #[arg(long, value_name = "FILE")]
+    pub with: Option<PathBuf>,
     /// Stop before apply: hosts, inventory and bundle are ready
     #[arg(long)]
     pub no_apply: bool,

@@ -41,6 +41,7 @@ async fn lab_up(up: &LabUp, global: &Global) -> Result<ExitCode> {
         workers: up.workers,
         source: up.source.clone(),
         endpoint: up.endpoint.clone(),
+        with: up.with.clone(),
     };
     let begun = Instant::now();
     let LabFiles { state, upstream } = lab::prepare(&options).await?;

@@ -12,7 +12,8 @@ mkdir -p "$cache"
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 suite=bookworm
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources 2>/dev/null | grep -m1 debian || echo http://deb.debian.org/debian)
+mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources 2>/dev/null | grep -m1 debian) ||
+    { echo "lab: no Debian mirror in /etc/apt/sources.list or sources.list.d/debian.sources" >&2; exit 1; }
 say() { echo "lab: $*" >&2; }
 
 # 1. Kubernetes, from Debian's source package: it is the whole vendored tree.

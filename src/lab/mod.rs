@@ -4,6 +4,7 @@
 mod inventory;
 mod needs;
 mod node;
+mod overlay;
 mod process;
 mod source;
 mod state;

@@ -1,5 +1,7 @@
 //! Everything of a lab up to the point where an ordinary user begins: hosts with sshd, an upstream, an inventory.
 
+use std::path::PathBuf;
+
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::inventory::inventory;
@@ -25,6 +27,8 @@ pub struct LabOptions {
     pub source: Option<String>,
     /// `haproxy` or `first-node`.
     pub endpoint: String,
+    /// A file with more of the inventory, laid over the lab's own.
+    pub with: Option<PathBuf>,
 }
 
 /// A node that was made.
@@ -116,7 +120,10 @@ pub async fn prepare(options: &LabOptions) -> Result<LabFiles> {
     .await?;
     reach(&options.name, &prefix).await?;
     let local = parts.as_ref().zip(upstream.as_ref());
-    let text = inventory(options, &version, &nodes, &key, &signer, local);
+    let mut text = inventory(options, &version, &nodes, &key, &signer, local);
+    if let Some(path) = &options.with {
+        text = super::overlay::overlay(&text, &crate::inventory::read(path)?, path)?;
+    }
     std::fs::write(state.inventory(), text).context(|| "failed to write the lab's inventory".into())?;
     Ok(LabFiles { state, upstream })
 }

@@ -44,19 +44,26 @@ impl Flipped {
 impl Lab {
     /// Hosts, inventory and bundle; nothing of Kubernetes on the hosts yet.
     pub fn prepare(name: &'static str, control_planes: u8, workers: u8) -> Self {
+        let lab = Self::prepare_with(name, control_planes, workers, None);
+        lab.is_cut_off();
+        lab
+    }
+
+    /// With a file laid over the lab's inventory.
+    pub fn prepare_with(name: &'static str, control_planes: u8, workers: u8, with: Option<&str>) -> Self {
         let state = tempfile::tempdir().unwrap();
         let lab = Self { name, dir: state.path().join("labs").join(name), state };
         lab.command(&["lab", "down", "--name", name]).output().unwrap();
         let (planes, workers) = (control_planes.to_string(), workers.to_string());
         let args = ["lab", "up", "--name", name, "--control-planes", &planes, "--workers", &workers, "--no-apply"];
+        let args = [&args[..], &with.map_or(vec![], |with| vec!["--with", with])].concat();
         let status = lab.command(&args).status().unwrap();
         assert!(status.success(), "lab up failed");
-        lab.is_cut_off();
         lab
     }
 
     /// Nothing of the upstream that the bundle came from answers any more, and no node can ask for a name outside.
-    fn is_cut_off(&self) {
+    pub fn is_cut_off(&self) {
         let text = std::fs::read_to_string(self.inventory()).unwrap();
         let sources: Vec<&str> = text.split("http://").skip(1).filter_map(|s| s.split(['/', '"']).next()).collect();
         assert!(!sources.is_empty(), "the inventory names no upstream");
@@ -64,7 +71,7 @@ impl Lab {
             assert!(std::net::TcpStream::connect(address).is_err(), "the upstream at {address} still answers");
         }
         for node in self.nodes() {
-            let (found, text) = self.exec(&node, "getent ahosts deb.debian.org");
+            let (found, text) = self.exec(&node, "getent ahosts example.com");
             assert!(!found, "{node} resolves names outside: {text}");
         }
     }

@@ -52,8 +52,8 @@ pub(super) fn line(command: &Command, unit: &str, id: &str, mode: Mode) -> Strin
         Mode::Follow => "follow",
     };
     let mut words: Vec<String> = ["sh", "-c", SCRIPT, "sh", unit, id, mode].map(str::to_owned).into();
-    words.extend(env_words(command));
-    words.extend(command.argv.iter().cloned());
+    // systemd would put its own environment in the place of ${...} in an argument (systemd.service(5)).
+    words.extend(env_words(command).iter().chain(&command.argv).map(|word| word.replace('$', "$$")));
     shell_line(&words)
 }
 
@@ -63,4 +63,15 @@ pub(super) fn env_words(command: &Command) -> Vec<String> {
         return Vec::new();
     }
     std::iter::once("env".to_owned()).chain(command.env.iter().map(|(k, v)| format!("{k}={v}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_finds_nothing_to_expand() {
+        let line = line(&Command::new(["sh", "-c", "echo ${HOME%/*} $1"]), "u", "id", Mode::Start);
+        assert!(line.ends_with("sh u id start sh -c 'echo $${HOME%/*} $$1'"), "{line}");
+    }
 }

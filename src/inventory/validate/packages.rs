@@ -41,7 +41,7 @@ fn one(path: &Path, repository: &PackageRepository, found: &mut Vec<Finding>) {
         found.push(Finding::error(
             under(path, "url"),
             format!("\"{}\" is not a base URL", shown(&repository.url)),
-            "write it like \"https://deb.debian.org/debian\", without a query",
+            "write it like \"https://mirror.example/debian\", without a query",
         ));
     }
     let flat = repository.suite.as_deref().is_some_and(|s| s.ends_with('/'));
