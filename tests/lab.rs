@@ -32,7 +32,7 @@ fn a_cluster_lives() {
     journal(&lab);
 }
 
-/// The plainest cluster: the API endpoint is the first control plane itself.
+/// The plainest cluster, the API endpoint being the first control plane itself, out of the volumes of a split bundle.
 #[test]
 #[ignore = "needs root and podman; run by tests/run"]
 fn a_first_node_endpoint() {
@@ -40,7 +40,17 @@ fn a_first_node_endpoint() {
     let plain = lab.edited("plain.toml", |t| {
         t.replace("mode = \"haproxy\"\nimage = \"docker.io/library/haproxy:2.6\"", "mode = \"first-node\"")
     });
-    let both = ["-i", &plain, "-b", &lab.bundle()];
+    let tar = lab.file("media.tar");
+    let out = lab.provision(&["bundle", "pack", &lab.bundle(), "-o", &tar, "--split", "48MiB"]);
+    assert!(out.status.success(), "{}", stderr(&out));
+    let volume = format!("{tar}.001");
+    let both = ["-i", &plain, "-b", &volume];
+    // One volume stayed behind: named, and no host touched.
+    std::fs::rename(format!("{tar}.002"), lab.file("left-behind")).unwrap();
+    let out = lab.provision(&[&["apply", "-y"][..], &both].concat());
+    assert_eq!(out.status.code(), Some(3), "{}", stderr(&out));
+    assert!(stderr(&out).contains("media.tar.002"), "{}", stderr(&out));
+    std::fs::rename(lab.file("left-behind"), format!("{tar}.002")).unwrap();
     let out = lab.provision(&[&["apply", "-y"][..], &both].concat());
     assert!(out.status.success(), "{}", stderr(&out));
     let out = lab.provision(&[&["plan", "--detailed-exitcode"][..], &both].concat());

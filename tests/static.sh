@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The release binary: built static, and run where there is nothing but itself. glibc is linked in, because a musl target
+# The release binary: built static, and run where there is nothing but itself and the CAs. glibc is linked in, because a musl target
 # needs more than Rust and Debian's compiler; names are resolved from files and DNS without loading anything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,7 +12,9 @@ fail() { echo "$1" >&2; exit 1; }
 ldd "$binary" 2>&1 | grep -qE 'statically linked|not a dynamic' || fail "$binary is not static: $(ldd "$binary")"
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
-cp "$binary" "$root/provision" && mkdir "$root/etc" "$root/tmp" "$root/w" && echo '127.0.0.9 upstream.test' >"$root/etc/hosts"
+# HTTPS wants the site's CAs: they are what a DMZ host has, and no part of the binary.
+mkdir -p "$root/etc/ssl/certs" && cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+cp "$binary" "$root/provision" && mkdir "$root/tmp" "$root/w" && echo '127.0.0.9 upstream.test' >"$root/etc/hosts"
 in_root() { chroot "$root" /provision "$@"; }
 in_root --version
 in_root init /w >/dev/null
