@@ -30,7 +30,10 @@ pub(super) fn client() -> Result<Client> {
         // Between two pieces of a body; a whole download may take as long as it needs.
         .read_timeout(Duration::from_secs(60))
         .build()
-        .context(|| "failed to set up HTTPS".into())?;
+        .context(|| "failed to set up HTTPS".into())
+        .map_err(|e| {
+            e.hint("the CAs come from the system: install ca-certificates, or name a file in SSL_CERT_FILE")
+        })?;
     Ok(CLIENT.get_or_init(|| made).clone())
 }
 
