@@ -66,7 +66,7 @@ awk -v b="$bytes" -v h="$hs" -v o="$os" -v t="$o2" -v n="$(nproc)" 'BEGIN { prin
 
 "$provision" serve "$work/bundle" --listen "127.0.0.1:$serve" --plain-http --quiet >/dev/null 2>&1 & pids+=($!)
 until curl -sf "127.0.0.1:$serve/v2/" >/dev/null; do sleep 0.2; done
-per() { ab -q -n "$2" -c 20 "$1" 2>/dev/null | awk '/Requests per second/ {r=$4} /Transfer rate/ {t=$3} /Failed requests/ {f=$3} END {print r, t/1000, f}'; }
+per() { ab -q -H 'Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json' -n "$2" -c 20 "$1" 2>/dev/null | awk '/Requests per second/ {r=$4} /Transfer rate/ {t=$3} /Failed requests/ {f=$3} END {print r, t/1000, f}'; }
 image=kube-proxy
 tag=$(awk -F'"' '/^name = .*kube-proxy:/{sub(/.*:/, "", $2); print $2; exit}' "$lock")
 blob=$(curl -sf -H 'Accept: application/vnd.oci.image.manifest.v1+json' "127.0.0.1:$registry/v2/$image/manifests/$tag" | grep -o '"digest":"sha256:[0-9a-f]*","size":[0-9]*' | sort -t: -k4 -n | tail -n 1 | grep -o 'sha256:[0-9a-f]*')
