@@ -18,7 +18,8 @@ cp "$binary" "$root/provision" && mkdir "$root/tmp" "$root/w" && echo '127.0.0.9
 in_root() { chroot "$root" /provision "$@"; }
 in_root --version
 in_root init /w >/dev/null
-# It resolves a name: the refusal comes from the port, not from the name.
+# It resolves a name: the refusal comes from the port, not from the name. No source is an outside one, so that the answer does not
+# depend on what this machine can resolve.
 cat >"$root/w/names.toml" <<'T'
 [cluster]
 name = "t"
@@ -27,6 +28,11 @@ version = "1.36.2"
 mode = "haproxy"
 [sources]
 kubernetes = "http://upstream.test:9"
+containerd = "http://upstream.test:9"
+runc = "http://upstream.test:9"
+cni_plugins = "http://upstream.test:9"
+etcd = "http://upstream.test:9"
+crictl = "http://upstream.test:9"
 [[hosts]]
 name = "a"
 address = "192.0.2.1"

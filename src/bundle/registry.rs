@@ -60,6 +60,21 @@ pub(super) struct Registries<'a> {
     logins: Mutex<HashMap<String, SecretString>>,
 }
 
+/// Makes a request anew for every attempt.
+pub(super) type MakeRequest = Box<dyn Fn() -> Result<RequestBuilder> + Send + Sync>;
+
+/// Requests for a URL, with this Authorization header.
+pub(super) fn get_with_login(url: &str, login: Option<SecretString>) -> MakeRequest {
+    let url = url.to_owned();
+    Box::new(move || {
+        let request = client()?.get(&url);
+        Ok(match &login {
+            Some(login) => request.header(AUTHORIZATION, login.expose_secret()),
+            None => request,
+        })
+    })
+}
+
 /// A manifest as a registry gave it.
 pub(super) struct Pulled {
     pub(super) digest: Digest,
@@ -114,21 +129,10 @@ impl<'a> Registries<'a> {
     }
 
     /// Logs in if the registry wants that, and returns a request for the URL.
-    pub(super) async fn blob_request(
-        &self,
-        image: &ImageName,
-        url: &str,
-    ) -> Result<Box<dyn Fn() -> Result<RequestBuilder> + Send + Sync>> {
+    pub(super) async fn blob_request(&self, image: &ImageName, url: &str) -> Result<MakeRequest> {
         // Registries give tokens by repository: the manifest of this image was pulled before, so the login is known.
         let login = self.logins.lock().await.get(&login_key(image)).cloned();
-        let url = url.to_owned();
-        Ok(Box::new(move || {
-            let request = client()?.get(&url);
-            Ok(match &login {
-                Some(login) => request.header(AUTHORIZATION, login.expose_secret()),
-                None => request,
-            })
-        }))
+        Ok(get_with_login(url, login))
     }
 
     async fn send(

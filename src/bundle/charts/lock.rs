@@ -3,10 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use reqwest::RequestBuilder;
-use reqwest::header::AUTHORIZATION;
-use secrecy::ExposeSecret as _;
-
 use super::gaps::{addon_inputs, manifest_inputs};
 use super::helm::{Helm, Release};
 use super::images::images_in;
@@ -18,7 +14,7 @@ use crate::bundle::http::{client, get_text_by};
 use crate::bundle::lock::{hash_remote, told};
 use crate::bundle::lockfile::{LockedChart, LockedFile, LockedManifest};
 use crate::bundle::manifest::Digest;
-use crate::bundle::registry::{ImageName, Registries};
+use crate::bundle::registry::{ImageName, MakeRequest, Registries, get_with_login};
 use crate::error::{Context as _, Error, Result};
 use crate::exec::{Outcome, Sink};
 use crate::image::full_name;
@@ -235,21 +231,11 @@ async fn scan(path: &Path) -> Result<BTreeSet<String>> {
 }
 
 /// Requests for a file, with the login that the inventory has for its host.
-pub(super) fn request(
-    url: &str,
-    registries: &Registries<'_>,
-) -> Result<Box<dyn Fn() -> Result<RequestBuilder> + Send + Sync>> {
+pub(super) fn request(url: &str, registries: &Registries<'_>) -> Result<MakeRequest> {
     let host = reqwest::Url::parse(url).ok().and_then(|u| {
         let host = u.host_str()?.to_owned();
         Some(u.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
     });
     let login = host.map(|h| registries.basic(&h)).transpose()?.flatten();
-    let url = url.to_owned();
-    Ok(Box::new(move || {
-        let request = client()?.get(&url);
-        Ok(match &login {
-            Some(login) => request.header(AUTHORIZATION, login.expose_secret()),
-            None => request,
-        })
-    }))
+    Ok(get_with_login(url, login))
 }

@@ -1,4 +1,4 @@
-//! Files and blobs to a host: partial name, digest compared there, fsync, rename.
+//! Files and blobs to a host: partial name, digest compared there, rename. Files are synced first.
 
 /// `$1` path, `$2` mode, `$3` sha256 in hex. Content on standard input.
 pub(super) const WRITE_FILE: &str = concat!(
