@@ -95,6 +95,8 @@ fn containerd_of_both_major_versions() {
 fn units_and_small_files() {
     insta::assert_snapshot!("containerd-service", template::containerd_unit().unwrap());
     insta::assert_snapshot!("kubelet-service", template::kubelet_unit().unwrap());
+    let listen = "192.168.10.21:5443".parse().unwrap();
+    insta::assert_snapshot!("registry-service", template::registry_unit(listen).unwrap());
     insta::assert_snapshot!("kubelet-dropin", template::kubelet_dropin().unwrap());
     insta::assert_snapshot!("sysctl", template::sysctl_conf(&[("net.ipv4.ip_forward", "1")]).unwrap());
     insta::assert_snapshot!("modules", template::modules_conf(&["br_netfilter", "overlay"]).unwrap());

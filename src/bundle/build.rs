@@ -149,7 +149,7 @@ async fn add_file(dir: &Path, file: &LockedFile, sink: &dyn Sink) -> Result<Arti
         };
         let media_type = if is_archive(file) { "application/gzip" } else { "application/octet-stream" };
         let blob = BlobRef { digest: file.sha256.clone(), size, media_type: media_type.into() };
-        let title = file.url.rsplit('/').next().unwrap_or(&file.name);
+        let title = file.url.rsplit(['/', ':']).next().unwrap_or(&file.name);
         let artifact = Artifact {
             kind: file.kind,
             name: file.name.clone(),

@@ -13,6 +13,7 @@ use super::fetch::fetch;
 use super::http::{client, get_text};
 use super::lockfile::{LOCK_FORMAT, Lock, LockedFile, LockedImage};
 use super::manifest::{ArtifactKind, Digest};
+use super::program::{PROGRAM, lock_program};
 use super::registry::{INDEX_TYPES, ImageName, MANIFEST_TYPES, Registries};
 use super::wanted::{FileWant, control_plane_images, wanted};
 use crate::error::{Context as _, Error, FailedCommand, Result};
@@ -78,13 +79,17 @@ async fn lock_file(want: &FileWant, sink: &dyn Sink) -> Result<LockedFile> {
     let step = format!("lock/-/{}-{}", want.name, want.arch.as_str());
     told(sink, &step, format!("{} {}", want.name, want.version), async {
         let file = want.url.rsplit('/').next().unwrap_or(&want.url);
-        let (sha256, checksum_url) = match get_text(&want.checksum_url).await? {
-            Some(text) => {
-                let sum = find_checksum(&text, file).context(|| format!("failed to use {}", want.checksum_url))?;
-                (sum, Some(want.checksum_url.clone()))
+        let (sha256, checksum_url) = if want.url.starts_with(PROGRAM) {
+            (lock_program(want.arch).await?, None)
+        } else {
+            match get_text(&want.checksum_url).await? {
+                Some(text) => {
+                    let sum = find_checksum(&text, file).context(|| format!("failed to use {}", want.checksum_url))?;
+                    (sum, Some(want.checksum_url.clone()))
+                }
+                // Nothing is published: what is there now is what gets pinned, and the bundle says so.
+                None => (hash_remote(&want.url, client()?.get(&want.url)).await?, None),
             }
-            // Nothing is published: what is there now is what gets pinned, and the bundle says so.
-            None => (hash_remote(&want.url, client()?.get(&want.url)).await?, None),
         };
         let locked = LockedFile {
             kind: want.kind,

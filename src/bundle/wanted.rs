@@ -1,9 +1,10 @@
 //! What an inventory needs from upstream. Pure.
 
+use super::program::PROGRAM;
 use super::versions::versions;
 use crate::bundle::ArtifactKind;
 use crate::error::Result;
-use crate::inventory::{Arch, EndpointMode, EtcdMode, Inventory};
+use crate::inventory::{Arch, EndpointMode, EtcdMode, Inventory, RegistryMode};
 use crate::version::KubeVersion;
 
 /// A file to fetch.
@@ -81,6 +82,15 @@ pub fn wanted(inv: &Inventory) -> Result<Wanted> {
             format!("{}/v{v}/etcd-v{v}-linux-{a}.tar.gz", s.etcd),
             Some(sums),
         );
+        if inv.registry.mode == RegistryMode::Builtin {
+            // A release of this program's own, or the running program itself.
+            let v = env!("CARGO_PKG_VERSION");
+            let url = s.provision.as_ref().map_or_else(
+                || format!("{PROGRAM}provision-linux-{a}"),
+                |base| format!("{base}/v{v}/provision-linux-{a}"),
+            );
+            add(ArtifactKind::Binary, "provision", v.to_owned(), url, None);
+        }
         if !inv.charts.is_empty() {
             let v = pick(&inv.tools.helm_version, HELM);
             let url = format!("{}/helm-v{v}-linux-{a}.tar.gz", s.helm);

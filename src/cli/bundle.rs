@@ -36,6 +36,7 @@ pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<Ex
             let inv = load(&inventory.inventory)?;
             let locked = Lock::load(&lock)?;
             bundle::keep_local(&inv, &locked).await?;
+            bundle::keep_program(&locked).await?;
             let out = super::bundle_pack::output(&out)?;
             let maker = Maker { sources: &inv.sources, builder: &builder };
             let made = bundle::build(&locked, &maker, &out, global.concurrency, sink(global)).await?;

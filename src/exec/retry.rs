@@ -55,6 +55,8 @@ pub fn is_repeatable(action: &Action) -> bool {
         | Action::Unit { .. }
         | Action::ImportImage { .. }
         | Action::ResetPartial { .. }
+        | Action::RegistryIdentity { .. }
+        | Action::RegistryTrust { .. }
         | Action::NodeMeta { .. }
         | Action::ApplyManifest { .. }
         | Action::HelmRelease { .. }

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::Digest;
 use crate::host::{Answer, Probe};
 use crate::inventory::{Arch, Inventory, Node};
 use crate::kubeadm::{EtcdMember, NodeObject};
-use crate::resource::{Membership, ModuleState, NodeState, membership, node_state, node_state_probe, shell_probe};
+use crate::resource::{
+    Membership, ModuleState, NodeState, identity_probe, membership, node_state, node_state_probe, registry_ca,
+    shell_probe,
+};
 
 /// Commands a host must have before anything of ours is on it.
 pub const NEEDED_COMMANDS: &str =
@@ -81,6 +85,9 @@ pub struct HostFacts {
     pub resolves: BTreeMap<String, String>,
     /// What of a cluster is on it.
     pub state: NodeState,
+    /// The CA of the built-in registry, on a host of it that can sign with it.
+    #[serde(default)]
+    pub registry_ca: Option<Digest>,
     /// The pod networks our CNI configuration on it holds.
     pub pod_cidrs: Vec<String>,
 }
@@ -144,6 +151,9 @@ pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
         probes.push(crate::resource::nodes_probe());
         probes.push(crate::resource::etcd_probe());
     }
+    if inv.registry.is_served_by(&node.name) {
+        probes.push(identity_probe());
+    }
     probes
 }
 
@@ -197,6 +207,7 @@ pub fn host_facts(answers: &[Answer], sent_ms: i64, received_ms: i64) -> HostFac
         modules: prefixed("module."),
         resolves: prefixed("resolves."),
         state: answers.get(1).map(node_state).unwrap_or_default(),
+        registry_ca: answers.get(3..).and_then(|rest| rest.last()).and_then(registry_ca),
         pod_cidrs: answers.get(2).map(conflist_cidrs).unwrap_or_default(),
     }
 }

@@ -45,6 +45,9 @@ fn needed_ports(inv: &Inventory, node: &Node) -> Vec<u16> {
     if matches!(inv.endpoint.mode, EndpointMode::Haproxy | EndpointMode::KeepalivedHaproxy) {
         ports.push(inv.api_endpoint().port);
     }
+    if inv.registry.is_served_by(&node.name) {
+        ports.push(inv.registry.port);
+    }
     ports
 }
 

@@ -417,6 +417,9 @@ pub struct Sources {
     pub etcd: String,
     /// `{base}/helm-v{V}-linux-{arch}.tar.gz`
     pub helm: String,
+    /// `{base}/v{V}/provision-linux-{arch}`, this program for the hosts of a built-in registry. When left out, the
+    /// running program itself goes into the bundle; the hosts must then have its architecture.
+    pub provision: Option<String>,
     /// Registry host (as in an image's name) to the base URL that is asked instead, like
     /// `"registry.k8s.io" = "https://mirror.example/k8s"`. `http://` is allowed and said so in the bundle.
     pub registries: BTreeMap<String, String>,
@@ -434,6 +437,7 @@ impl Default for Sources {
             crictl: "https://github.com/kubernetes-sigs/cri-tools/releases/download".into(),
             etcd: "https://github.com/etcd-io/etcd/releases/download".into(),
             helm: "https://get.helm.sh".into(),
+            provision: None,
             registries: BTreeMap::new(),
             auth: BTreeMap::new(),
         }

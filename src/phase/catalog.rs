@@ -43,13 +43,14 @@ pub struct PhaseSpec {
 }
 
 /// All phases, in their order.
-pub const PHASES: [PhaseId; 14] = [
+pub const PHASES: [PhaseId; 15] = [
     PhaseId::Preflight,
     PhaseId::Prepare,
     PhaseId::Distribute,
     PhaseId::Packages,
     PhaseId::Runtime,
     PhaseId::Cni,
+    PhaseId::Registry,
     PhaseId::Images,
     PhaseId::Init,
     PhaseId::JoinControlPlane,
@@ -71,6 +72,7 @@ pub const fn spec(id: PhaseId) -> PhaseSpec {
         PhaseId::Distribute => ("Distribute the bundle", AllHosts, Concurrent, false),
         PhaseId::Packages => ("Install packages", AllHosts, Concurrent, false),
         PhaseId::Runtime => ("Install the runtime", AllHosts, Concurrent, false),
+        PhaseId::Registry => ("Set up the registry", AllHosts, Concurrent, false),
         PhaseId::Images => ("Import the images", AllHosts, Concurrent, false),
         PhaseId::Init => ("Start the first control plane", FirstControlPlane, InOrder, true),
         // etcd takes one learner at a time.

@@ -78,6 +78,13 @@ impl<'a> HostSteps<'a> {
         }
     }
 
+    /// Makes the action of this id wait for more.
+    pub(super) fn after_of(&mut self, id: &str, ids: impl IntoIterator<Item = StepId>) {
+        if let Some(step) = self.steps.iter_mut().find(|s| s.id == id) {
+            step.after.extend(ids);
+        }
+    }
+
     pub(super) fn last_id(&self) -> Option<StepId> {
         self.steps.last().map(|s| s.id.clone())
     }
@@ -108,6 +115,8 @@ fn disruption(action: &Action) -> Disruption {
         | Action::UnpackBlob { .. }
         | Action::InstallPackages { .. }
         | Action::ImportImage { .. }
+        | Action::RegistryIdentity { .. }
+        | Action::RegistryTrust { .. }
         | Action::NodeMeta { .. }
         | Action::ApplyManifest { .. }
         | Action::HelmRelease { .. } => Disruption::Quiet,

@@ -1,16 +1,17 @@
 //! What a host needs before it can join: prepared, parts distributed, runtime, CNI, images. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::{HostSteps, When};
 use super::model::{Action, PhaseId, StepId, UnpackMember};
 use super::package_steps::packages;
 use super::planner::{CLAIM_FILE, Input};
+use super::registry_steps;
 use crate::bundle::{Artifact, ArtifactKind, Digest};
 use crate::error::{Error, Result};
 use crate::facts::CNI_CONF;
 use crate::inventory::{Arch, CniPlugin, EndpointMode, Inventory, Node};
-use crate::resource::{Membership, ModuleState, template};
+use crate::resource::{Membership, ModuleState, REGISTRY_CA, template};
 
 const UNITS: &str = "/etc/systemd/system";
 /// The unit that keeps the routes to the other nodes' pods.
@@ -72,9 +73,11 @@ pub(super) fn before_join(input: &Input<'_>, node: &Node, steps: &mut HostSteps<
     if inv.kubelet.config.get("failSwapOn") != Some(&serde_json::Value::Bool(false)) {
         prepare("swap", Action::SwapOff, "the kubelet refuses to start with swap on");
     }
-    let installs = installs(input, node, arch)?;
-    let images = input.parts.images(arch, node.role.is_control_plane());
-    distribute(steps, &node.name, &installs, &images);
+    let mut installs = installs(input, node, arch)?;
+    installs.extend(registry_steps::program(input, node, arch)?);
+    let images = input.parts.preloaded(arch, node.role.is_control_plane())?;
+    let served = if inv.registry.is_served_by(&node.name) { input.parts.images() } else { Vec::new() };
+    distribute(steps, &node.name, &installs, &images, &served);
     packages(input, node, arch, steps)?;
     for (artifact, action) in installs {
         steps.add(PhaseId::Runtime, &artifact.name, action, format!("{} {}", artifact.name, artifact.version));
@@ -82,8 +85,14 @@ pub(super) fn before_join(input: &Input<'_>, node: &Node, steps: &mut HostSteps<
     runtime(input, node, arch, steps)
 }
 
-/// Blobs go to a host only for something on it that is not as it should be.
-fn distribute(steps: &mut HostSteps<'_>, host: &str, installs: &[(&Artifact, Action)], images: &[&Artifact]) {
+/// Blobs go to a host only for something on it that is not as it should be; those that it serves stay there.
+fn distribute(
+    steps: &mut HostSteps<'_>,
+    host: &str,
+    installs: &[(&Artifact, Action)],
+    images: &[&Artifact],
+    served: &[&Artifact],
+) {
     let mut wanted: BTreeMap<Digest, (u64, String, Vec<StepId>)> = BTreeMap::new();
     for (artifact, _) in installs {
         let id = format!("{}/{host}/{}", PhaseId::Runtime.as_str(), artifact.name);
@@ -96,6 +105,12 @@ fn distribute(steps: &mut HostSteps<'_>, host: &str, installs: &[(&Artifact, Act
             wanted.entry(blob.digest.clone()).or_insert((blob.size, image.name.clone(), Vec::new())).2.push(id.clone());
         }
     }
+    let kept: BTreeSet<&Digest> = served.iter().flat_map(|i| &i.blobs).map(|b| &b.digest).collect();
+    for image in served {
+        for blob in &image.blobs {
+            wanted.entry(blob.digest.clone()).or_insert((blob.size, image.name.clone(), Vec::new()));
+        }
+    }
     for (digest, (size, artifact, consumers)) in wanted {
         steps.add(
             PhaseId::Distribute,
@@ -103,7 +118,9 @@ fn distribute(steps: &mut HostSteps<'_>, host: &str, installs: &[(&Artifact, Act
             Action::PutBlob { digest: digest.clone(), size, artifact: artifact.clone() },
             format!("the node lacks a part of {artifact}"),
         );
-        steps.when(When::OnlyWith(consumers));
+        if !kept.contains(&digest) {
+            steps.when(When::OnlyWith(consumers));
+        }
     }
 }
 
@@ -163,7 +180,7 @@ fn runtime(input: &Input<'_>, node: &Node, arch: Arch, steps: &mut HostSteps<'_>
         "containerd's settings",
     );
     if let Some(ca) = &inv.registry.ca {
-        add("registry-ca", file(super::mirrors::REGISTRY_CA, ca.clone()), "containerd trusts the registry");
+        add("registry-ca", file(REGISTRY_CA, ca.clone()), "containerd trusts the registry");
     }
     for (registry, content) in super::mirrors::hosts_files(inv, &input.parts.registries()?, &node.name)? {
         let path = format!("/etc/containerd/certs.d/{registry}/hosts.toml");
@@ -295,7 +312,7 @@ pub(super) fn cni(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> 
 /// The images a host runs.
 pub(super) fn images(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> Result<()> {
     let arch = input.facts.hosts.get(&node.name).and_then(crate::facts::HostFacts::arch).unwrap_or(Arch::Amd64);
-    for image in input.parts.images(arch, node.role.is_control_plane()) {
+    for image in input.parts.preloaded(arch, node.role.is_control_plane())? {
         let manifest = image
             .blobs
             .iter()

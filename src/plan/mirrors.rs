@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::registry_steps;
 use crate::error::Result;
 use crate::inventory::{Inventory, RegistryMode};
 use crate::registry::image_path;
+use crate::resource::REGISTRY_CA;
 use crate::resource::template::{Mirror, hosts_toml};
-
-/// Where the registry's CA lies on a node.
-pub(super) const REGISTRY_CA: &str = "/etc/provision/registry-ca.crt";
 
 /// The `hosts.toml` of each upstream registry on this node: of those that the bundle's images name when there is a
 /// registry of ours, and of those that the inventory itself gives mirrors, which win.
@@ -18,9 +17,12 @@ pub(super) fn hosts_files(
     node: &str,
 ) -> Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
-    if inv.registry.mode == RegistryMode::External {
+    if inv.registry.mode != RegistryMode::Preload {
+        let builtin = inv.registry.mode == RegistryMode::Builtin;
+        let urls = if builtin { registry_steps::urls(inv)? } else { inv.registry.urls.clone() };
+        let trusts = builtin || inv.registry.ca.is_some();
         for registry in registries {
-            let mut mirrors: Vec<Mirror> = inv.registry.urls.iter().map(|url| external(inv, url, registry)).collect();
+            let mut mirrors: Vec<Mirror> = urls.iter().map(|url| ours(inv, url, registry, trusts)).collect();
             // Each node begins with another one: they share the load, and the loss of one is not felt by all.
             let index = inv.hosts.iter().position(|h| h.name == node).unwrap_or(0);
             let turn = index % mirrors.len().max(1);
@@ -36,9 +38,12 @@ pub(super) fn hosts_files(
 }
 
 /// As `bundle push` names repositories: the prefix, then the upstream registry.
-fn external(inv: &Inventory, url: &str, registry: &str) -> Mirror {
-    let prefix = inv.registry.prefix.as_ref().map(|p| format!("{p}/")).unwrap_or_default();
-    let trusts = inv.registry.ca.is_some() && url.starts_with("https://");
+fn ours(inv: &Inventory, url: &str, registry: &str, trusts: bool) -> Mirror {
+    let prefix = match &inv.registry.prefix {
+        Some(prefix) if inv.registry.mode == RegistryMode::External => format!("{prefix}/"),
+        _ => String::new(),
+    };
+    let trusts = trusts && url.starts_with("https://");
     Mirror {
         url: format!("{}/v2/{prefix}{}", url.trim_end_matches('/'), image_path(registry)),
         ca: trusts.then(|| REGISTRY_CA.to_owned()),
@@ -72,6 +77,20 @@ mod tests {
              override_path = true\nca = \"/etc/provision/registry-ca.crt\"\n"
         );
         assert!(files["docker.io"].contains("[host.\"https://own.example\"]"));
+    }
+
+    #[test]
+    fn the_hosts_of_a_builtin_registry_are_the_mirrors() {
+        let mut inv = parse(SAMPLE).unwrap_or_else(|d| panic!("{d:?}")).inventory;
+        inv.registry.mode = RegistryMode::Builtin;
+        inv.registry.hosts = inv.hosts.iter().skip(1).take(2).map(|h| h.name.clone()).collect();
+        let registries: BTreeSet<String> = ["docker.io".to_owned()].into();
+        let first = inv.hosts[0].name.clone();
+        let file = hosts_files(&inv, &registries, &first).unwrap_or_default().remove("docker.io").unwrap_or_default();
+        for host in &inv.hosts[1..3] {
+            let url = format!("\"https://{}:5443/v2/docker.io\"", host.address);
+            assert!(file.contains(&url) && file.contains("ca = \"/etc/provision/registry-ca.crt\""), "{file}");
+        }
     }
 
     #[test]

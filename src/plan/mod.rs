@@ -13,6 +13,7 @@ mod planner;
 #[cfg(test)]
 mod planner_tests;
 mod pod_cidr;
+mod registry_steps;
 mod render;
 mod reset;
 mod textdiff;

@@ -82,6 +82,8 @@ pub enum PhaseId {
     Runtime,
     /// The pod network's configuration on each node.
     Cni,
+    /// The registry of our own, and who trusts it.
+    Registry,
     /// Images into containerd.
     Images,
     /// The first control plane.
@@ -110,6 +112,7 @@ impl PhaseId {
             Self::Distribute => "distribute",
             Self::Packages => "packages",
             Self::Runtime => "runtime",
+            Self::Registry => "registry",
             Self::Images => "images",
             Self::Init => "init",
             Self::JoinControlPlane => "join-control-plane",
@@ -238,6 +241,22 @@ pub enum Action {
         media_type: String,
         /// Config and layers.
         blobs: Vec<Digest>,
+    },
+    /// Give a host of the built-in registry a certificate. Its key is made when it runs, and stands in no plan.
+    RegistryIdentity {
+        /// The host's names and addresses.
+        names: Vec<String>,
+        /// The hosts of the registry, which are asked for the CA in this order.
+        peers: Vec<String>,
+        /// The digest of the CA's certificate; `None` when there is none yet.
+        ca: Option<Digest>,
+    },
+    /// Make the host's containerd trust the built-in registry's CA.
+    RegistryTrust {
+        /// The hosts of the registry, which are asked for the CA in this order.
+        peers: Vec<String>,
+        /// The digest of the CA's certificate; `None` when it is made in the same run.
+        ca: Option<Digest>,
     },
     /// Clear what a broken init or join left, so that it can be done again. Never planned for a node that is whole.
     ResetPartial {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::bundle::{Addon, Artifact, ArtifactKind, BundleManifest, Digest, ImageName, package_name};
+use crate::bundle::{Addon, Artifact, ArtifactKind, BundleManifest, Digest, ImageName, package_name, wanted};
 use crate::error::{Error, Result};
-use crate::inventory::{Arch, Inventory, PackageKind};
+use crate::inventory::{Arch, Inventory, PackageKind, RegistryMode};
 use crate::kubeadm::ClusterImages;
 
 /// A bundle, asked by name.
@@ -48,16 +48,41 @@ impl<'a> Parts<'a> {
         self.bundle.artifacts.iter().filter(of).collect()
     }
 
-    /// All images for this architecture that a host in this role runs.
-    pub(super) fn images(&self, arch: Arch, control_plane: bool) -> Vec<&'a Artifact> {
+    /// All images, of every architecture.
+    pub(super) fn images(&self) -> Vec<&'a Artifact> {
+        self.bundle.artifacts.iter().filter(|a| a.kind == ArtifactKind::Image).collect()
+    }
+
+    /// A `bundle.json` of the images and nothing else.
+    pub(super) fn images_alone(&self) -> String {
+        let artifacts = self.images().into_iter().cloned().collect();
+        BundleManifest { artifacts, addons: Vec::new(), ..self.bundle.clone() }.to_canonical_json()
+    }
+
+    /// The images for this architecture that a host in this role has beforehand. With a registry those are the
+    /// cluster's own: what charts and manifests name is pulled.
+    pub(super) fn preloaded(&self, arch: Arch, control_plane: bool) -> Result<Vec<&'a Artifact>> {
         const CONTROL_PLANE_ONLY: [&str; 6] =
             ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "kube-vip", "keepalived"];
-        self.bundle
-            .artifacts
-            .iter()
-            .filter(|a| a.kind == ArtifactKind::Image && a.arch == arch)
+        let pulled = self.pulled()?;
+        Ok(self
+            .images()
+            .into_iter()
+            .filter(|a| a.arch == arch && !pulled.contains(a.name.as_str()))
             .filter(|a| control_plane || !CONTROL_PLANE_ONLY.contains(&base_name(&a.name)))
-            .collect()
+            .collect())
+    }
+
+    /// The images that nodes pull when they need them.
+    fn pulled(&self) -> Result<BTreeSet<&'a str>> {
+        const OWN: [&str; 7] =
+            ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "etcd", "pause", "coredns"];
+        if self.inv.registry.mode == RegistryMode::Preload {
+            return Ok(BTreeSet::new());
+        }
+        let own = wanted(self.inv)?.images;
+        let of_addons = self.bundle.addons.iter().flat_map(|a| &a.images).map(String::as_str);
+        Ok(of_addons.filter(|i| !OWN.contains(&base_name(i)) && !own.iter().any(|o| o == i)).collect())
     }
 
     /// The registries that the images' names begin with.

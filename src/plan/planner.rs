@@ -11,6 +11,7 @@ use super::host_steps::{before_join, cni};
 use super::model::{Action, PhaseId, StepId};
 use super::parts::Parts;
 use super::pod_cidr::allot;
+use super::registry_steps::registry;
 use crate::bundle::BundleManifest;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
@@ -48,6 +49,7 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
         let mut steps = HostSteps::new(&node.name);
         before_join(&input, node, &mut steps)?;
         cni(&input, node, &mut steps)?;
+        registry(&input, node, &mut steps)?;
         super::host_steps::images(&input, node, &mut steps)?;
         hosts.push(steps);
     }

@@ -9,7 +9,7 @@ use crate::bundle::{Addon, Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, Bundl
 use crate::error::Result;
 use crate::facts::{Facts, HostFacts};
 use crate::host::{Answer, Probe};
-use crate::inventory::{Arch, Inventory, parse};
+use crate::inventory::{Arch, Inventory, RegistryMode, parse};
 use crate::resource::NodeState;
 
 fn artifact(kind: ArtifactKind, name: &str, member: Option<&str>) -> Artifact {
@@ -120,6 +120,62 @@ fn another_running_version_is_refused() -> Result<()> {
     facts.nodes = Some(crate::kubeadm::nodes(json)?);
     let refused = desired(&inv, &bundle(), &facts).map_err(|e| e.kind());
     assert_eq!(refused.map(|_| ()), Err(crate::error::Kind::Refused));
+    Ok(())
+}
+
+#[test]
+fn the_hosts_of_a_builtin_registry_serve_what_all_others_pull() -> Result<()> {
+    let mut inv = inventory(1, 2);
+    inv.registry.mode = RegistryMode::Builtin;
+    inv.registry.hosts = ["w0", "w1"].map(str::to_owned).into();
+    let chart = "docker.io/library/page:1";
+    let mut bundle = bundle();
+    bundle.artifacts.push(artifact(ArtifactKind::Binary, "provision", None));
+    bundle.artifacts.push(artifact(ArtifactKind::Image, chart, None));
+    bundle.addons.push(Addon {
+        kind: ArtifactKind::Manifest,
+        namespace: String::new(),
+        name: "page".into(),
+        version: String::new(),
+        digest: Digest::of(b"page"),
+        inputs: Digest::of(b""),
+        images: vec![chart.into(), "docker.io/library/busybox:1.36".into()],
+    });
+    let mut facts = bare(&inv);
+    let plan =
+        |facts: &Facts| Ok::<_, crate::error::Error>(assemble(&desired(&inv, &bundle, facts)?, &Observations::new()));
+    let steps = plan(&facts)?;
+    let at = |id: &str| position(&steps, id);
+    // Nobody has the chart's image beforehand; the registry's hosts have its blob, and the cluster's own are everywhere.
+    assert!(steps.iter().all(|s| !matches!(&s.action, Action::ImportImage { name, .. } if name == chart)));
+    assert!(at("images/cp0/docker.io/library/busybox:1.36").is_some());
+    let blob = |host: &str| at(&format!("distribute/{host}/{}", Digest::of(chart.as_bytes()).short()));
+    assert!(blob("cp0").is_none() && blob("w0").is_some() && blob("w1").is_some());
+    assert!(at("runtime/cp0/provision").is_none() && at("runtime/w1/provision").is_some());
+    // One CA: the first makes it, the second waits for it, everybody trusts it after both.
+    assert!(reaches(&steps, "registry/w1/identity", "registry/w0/identity"));
+    for host in ["cp0", "w0", "w1"] {
+        let trust = format!("registry/{host}/trust");
+        assert!(reaches(&steps, &trust, "registry/w0/identity") && reaches(&steps, &trust, "registry/w1/identity"));
+    }
+    // What it serves reads back as a bundle of images alone.
+    let served = steps.iter().find_map(|s| match &s.action {
+        Action::WriteFile { path, content, .. } if s.id == "registry/w0/content" => Some((path, content)),
+        _ => None,
+    });
+    let Some((path, content)) = served else { panic!("nothing is served") };
+    let served = BundleManifest::from_json(content, path)?;
+    assert!(served.artifacts.iter().all(|a| a.kind == ArtifactKind::Image) && served.artifacts.len() == 7);
+    // A CA that is known is part of the plan.
+    let known = Digest::of(b"ca");
+    if let Some(host) = facts.hosts.get_mut("w1") {
+        host.registry_ca = Some(known.clone());
+    }
+    let trusts = plan(&facts)?.into_iter().filter_map(|s| match s.action {
+        Action::RegistryTrust { ca, .. } => Some(ca),
+        _ => None,
+    });
+    assert_eq!(trusts.collect::<Vec<_>>(), vec![Some(known); 3]);
     Ok(())
 }
 

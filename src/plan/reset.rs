@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::host_steps::ROUTES_UNIT;
 use super::model::{Action, Disruption, Fingerprints, PLAN_FORMAT, PhaseId, Plan, Step};
+use super::registry_steps::REGISTRY_UNIT;
 use crate::bundle::Digest;
 use crate::inventory::Inventory;
 
@@ -13,6 +14,8 @@ const FILES: &[&str] = &[
     "/etc/systemd/system/kubelet.service",
     "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf",
     "/etc/systemd/system/provision-pod-routes.service",
+    "/etc/systemd/system/provision-registry.service",
+    "/usr/local/bin/provision",
     "/etc/sysctl.d/90-provision.conf",
     "/etc/modules-load.d/provision.conf",
     "/etc/apt/sources.list.d/provision.sources",
@@ -64,7 +67,7 @@ pub fn reset_plan(inv: &Inventory, names: &[String]) -> Plan {
             action: Action::ResetHost {
                 node: name.clone(),
                 files: files.clone(),
-                units: ["kubelet.service", ROUTES_UNIT, "containerd.service"].map(str::to_owned).into(),
+                units: ["kubelet.service", ROUTES_UNIT, REGISTRY_UNIT, "containerd.service"].map(str::to_owned).into(),
                 dirs: DIRS.iter().map(|d| (*d).to_owned()).collect(),
             },
             reason: "asked for".into(),

@@ -5,6 +5,7 @@ use super::cluster::{control_plane_health, control_plane_probe, etcd_probe, node
 use super::file::{block_of, is_file, text};
 use super::node_state::{Membership, membership, node_state, node_state_probe};
 use super::packages::{packages_are_there, packages_probe};
+use super::registry::{REGISTRY_CA, identity_probe, is_whole};
 use super::shell::shell_probe;
 use super::system::{ModuleState, module_probe, module_state, swap_is_off};
 use super::unit::is_as_wanted;
@@ -34,6 +35,8 @@ pub fn probes(action: &Action) -> Vec<Probe> {
             .chain(started_after.iter().map(|f| Probe::File(f.clone())))
             .collect(),
         Action::ImportImage { .. } => vec![Probe::Images],
+        Action::RegistryIdentity { .. } => vec![identity_probe()],
+        Action::RegistryTrust { .. } => vec![Probe::File(REGISTRY_CA.into())],
         Action::ResetPartial { node, .. }
         | Action::KubeadmInit { node, .. }
         | Action::KubeadmJoin { node, .. }
@@ -79,6 +82,9 @@ pub fn satisfied(action: &Action, answers: &[Answer]) -> bool {
         Action::ImportImage { name, manifest, .. } => {
             matches!(first, Answer::Images(images) if images.get(name) == Some(&manifest.to_string()))
         }
+        Action::RegistryIdentity { names, ca, .. } => is_whole(first, names, ca.as_ref()),
+        // One that is not made yet cannot be there.
+        Action::RegistryTrust { ca, .. } => ca.as_ref().is_some_and(|ca| is_file(first, ca, 0o644)),
         Action::ResetPartial { .. } => {
             let state = node_state(first);
             state.running.is_none()

@@ -33,6 +33,7 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
         "export KUBECONFIG=/etc/kubernetes/admin.conf PATH=$PATH:/usr/local/bin\ncommand -v helm >/dev/null || exit 0\nhelm list --all-namespaces --selector \"$1\" -o json\n",
     ),
     ("manifest", include_str!("manifest.sh")),
+    ("registry-identity", include_str!("registry_identity.sh")),
     (
         "namespace",
         "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get namespace \"$1\" --ignore-not-found -o name\n",

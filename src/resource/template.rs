@@ -25,6 +25,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("keepalived.yaml", include_str!("../../templates/keepalived.yaml.tera")),
     ("kube-vip.yaml", include_str!("../../templates/kube-vip.yaml.tera")),
     ("pod-routes.service", include_str!("../../templates/pod-routes.service.tera")),
+    ("provision-registry.service", include_str!("../../templates/provision-registry.service.tera")),
     ("sysctl.conf", include_str!("../../templates/sysctl.conf.tera")),
     ("modules.conf", include_str!("../../templates/modules.conf.tera")),
 ];
@@ -208,6 +209,11 @@ pub fn routes_unit(routes: &[(IpNet, IpAddr)]) -> Result<String> {
         })
         .collect();
     render_with("pod-routes.service", json!({ "routes": routes }))
+}
+
+/// The unit of the built-in registry.
+pub fn registry_unit(listen: std::net::SocketAddr) -> Result<String> {
+    render_with("provision-registry.service", json!({ "listen": listen.to_string() }))
 }
 
 /// `/etc/sysctl.d/90-provision.conf`

@@ -1,7 +1,7 @@
 //! From an action to the function that carries it out.
 
 use super::context::Context;
-use super::{addons, cluster, files, images, join, network, packages, reset, system, units};
+use super::{addons, cluster, files, images, join, network, packages, registry, reset, system, units};
 use crate::error::Result;
 use crate::exec::StepNote;
 use crate::plan::{Action, Step};
@@ -26,6 +26,8 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
         Action::ImportImage { name, manifest, manifest_size, media_type, blobs } => {
             images::import(ctx, host, name, manifest, *manifest_size, media_type, blobs).await
         }
+        Action::RegistryIdentity { names, peers, ca } => registry::identity(ctx, host, names, peers, ca.as_ref()).await,
+        Action::RegistryTrust { peers, ca } => registry::trust(ctx, host, peers, ca.as_ref()).await,
         Action::ResetPartial { node, control_plane } => reset::partial(ctx, host, node, *control_plane).await,
         Action::KubeadmInit { config, skip_phases, ignore_preflight_errors, .. } => {
             join::init(ctx, host, config, skip_phases, ignore_preflight_errors).await

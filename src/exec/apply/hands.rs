@@ -89,6 +89,8 @@ fn is_local(action: &Action) -> bool {
         | Action::UnpackBlob { .. }
         | Action::Unit { .. }
         | Action::InstallPackages { .. }
+        | Action::RegistryIdentity { .. }
+        | Action::RegistryTrust { .. }
         | Action::ImportImage { .. } => true,
         Action::ResetPartial { .. }
         | Action::KubeadmInit { .. }
@@ -112,9 +114,13 @@ impl Runner for HostRunner {
             let applied = state.applied.contains(&step.id);
             (applied, state.ahead.get_mut(&step.host).and_then(|h| h.remove(&step.id)))
         };
-        if applied && matches!(step.action, Action::TestPodNetwork { .. } | Action::PutBlob { .. }) {
+        let unseen = matches!(
+            step.action,
+            Action::TestPodNetwork { .. } | Action::PutBlob { .. } | Action::RegistryTrust { ca: None, .. }
+        );
+        if applied && unseen {
             // Nothing on the hosts shows that a test ran well. And a blob got its name from the host itself, after the
-            // host had hashed what arrived.
+            // host had hashed what arrived; a CA that was not known before was hashed there as well.
             return Ok(true);
         }
         if matches!(step.action, Action::TestPodNetwork { .. }) {

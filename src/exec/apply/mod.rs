@@ -10,6 +10,7 @@ mod images;
 mod join;
 mod network;
 mod packages;
+mod registry;
 mod reset;
 mod system;
 mod units;

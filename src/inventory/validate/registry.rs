@@ -10,17 +10,64 @@ use crate::inventory::{Registry, RegistryMode};
 pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
     let registry = &inventory.registry;
     match registry.mode {
-        RegistryMode::Preload => unused(registry, found),
+        RegistryMode::Preload => foreign(registry, "preload", found),
         RegistryMode::External => external(registry, found),
-        RegistryMode::Builtin => found.push(Finding::error(
-            at(["registry", "mode"]),
-            "mode \"builtin\" is not there yet",
-            "run `provision serve` where you like and name it with mode \"external\", or leave [registry] out",
-        )),
+        RegistryMode::Builtin => builtin(inventory, found),
+    }
+    if registry.mode != RegistryMode::Builtin && !registry.hosts.is_empty() {
+        found.push(Finding::warning(
+            at(["registry", "hosts"]),
+            "`hosts` has effect only in mode \"builtin\"",
+            "set mode = \"builtin\", or remove it",
+        ));
     }
 }
 
-fn unused(registry: &Registry, found: &mut Vec<Finding>) {
+fn builtin(inventory: &Inventory, found: &mut Vec<Finding>) {
+    let registry = &inventory.registry;
+    match registry.hosts.as_slice() {
+        [] => found.push(Finding::error(
+            at(["registry", "mode"]),
+            "mode \"builtin\" needs the `hosts` that serve",
+            "add hosts = [\"NAME\", \"NAME\"]: two or more names of [[hosts]]",
+        )),
+        [only] => found.push(Finding::warning(
+            at(["registry", "hosts"]),
+            format!("without {} no image can be pulled", shown(only)),
+            "name a second host, so that the loss of one costs nothing",
+        )),
+        _ => {}
+    }
+    let known: Vec<&str> = inventory.hosts.iter().map(|h| h.name.as_str()).collect();
+    for (index, name) in registry.hosts.iter().enumerate() {
+        let place = under(&at(["registry", "hosts"]), index);
+        if !known.contains(&name.as_str()) {
+            found.push(Finding::error(
+                place,
+                format!("there is no host \"{}\"", shown(name)),
+                format!("name hosts of this inventory: {}", known.join(", ")),
+            ));
+        } else if registry.hosts.iter().take(index).any(|n| n == name) {
+            found.push(Finding::error(place, format!("\"{}\" stands twice", shown(name)), "remove one"));
+        }
+    }
+    // Kubernetes' own, and those a service without privileges cannot have.
+    let endpoint = inventory.api_endpoint().port;
+    if registry.port < 1024
+        || (10248..=10260).contains(&registry.port)
+        || [2379, 2380, 2381, 6443, endpoint].contains(&registry.port)
+    {
+        found.push(Finding::error(
+            at(["registry", "port"]),
+            format!("port {} cannot be the registry's", registry.port),
+            "choose one of 1024 and above that neither Kubernetes nor etcd nor the API endpoint has; 5443 when left out",
+        ));
+    }
+    foreign(registry, "builtin", found);
+}
+
+/// The keys of mode "external" in another.
+fn foreign(registry: &Registry, mode: &str, found: &mut Vec<Finding>) {
     let set = [
         ("urls", !registry.urls.is_empty()),
         ("prefix", registry.prefix.is_some()),
@@ -29,7 +76,7 @@ fn unused(registry: &Registry, found: &mut Vec<Finding>) {
     for (key, _) in set.into_iter().filter(|(_, set)| *set) {
         found.push(Finding::warning(
             at(["registry", key]),
-            format!("`{key}` has no effect in mode \"preload\""),
+            format!("`{key}` has no effect in mode \"{mode}\""),
             "set mode = \"external\", or remove it",
         ));
     }

@@ -19,6 +19,9 @@ pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
     ] {
         url(at(["sources", key]), base, found);
     }
+    if let Some(base) = &sources.provision {
+        url(at(["sources", "provision"]), base, found);
+    }
     for (name, base) in &sources.registries {
         let path = at(["sources", "registries", name]);
         registry(&path, name, found);
