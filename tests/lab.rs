@@ -9,6 +9,8 @@
 mod chart;
 #[path = "lab/harness.rs"]
 mod harness;
+#[path = "lab/registry.rs"]
+mod registry;
 
 use harness::{Lab, same, stderr, stdout};
 

@@ -6,7 +6,7 @@ use super::desired::{Desired, When};
 use super::model::{Action, Step, StepId};
 use super::textdiff::file_diff;
 use crate::host::{Answer, Probe};
-use crate::resource::{probes, satisfied};
+use crate::resource::{REGISTRY_DIR, probes, satisfied};
 
 /// Answers by host and question.
 pub type Observations = BTreeMap<String, BTreeMap<Probe, Answer>>;
@@ -33,11 +33,19 @@ pub fn assemble(desired: &[Desired], seen: &Observations) -> Vec<Step> {
     let drifted: BTreeSet<&str> =
         desired.iter().filter(|d| !satisfied(&d.action, &answers(d, seen))).map(|d| d.id.as_str()).collect();
     let mut chosen: BTreeSet<&str> = BTreeSet::new();
+    // What the chosen steps write: a unit that was started before is started again in the same run.
+    let mut written: BTreeSet<(&str, String)> = BTreeSet::new();
     // The conditions refer to one another in both directions, so choose until nothing is added.
     loop {
         let before = chosen.len();
         for wanted in desired {
-            let drift = drifted.contains(wanted.id.as_str());
+            let stale = match &wanted.action {
+                Action::Unit { started_after, .. } => {
+                    started_after.iter().any(|f| written.contains(&(wanted.host.as_str(), f.clone())))
+                }
+                _ => false,
+            };
+            let drift = stale || drifted.contains(wanted.id.as_str());
             let with = |ids: &[StepId]| ids.iter().any(|id| chosen.contains(id.as_str()));
             let take = match &wanted.when {
                 When::Drift => drift,
@@ -45,8 +53,8 @@ pub fn assemble(desired: &[Desired], seen: &Observations) -> Vec<Step> {
                 When::OnlyWith(ids) => drift && with(ids),
                 When::AlwaysWith(ids) => with(ids),
             };
-            if take {
-                chosen.insert(&wanted.id);
+            if take && chosen.insert(&wanted.id) {
+                written.extend(writes(&wanted.action).into_iter().map(|path| (wanted.host.as_str(), path)));
             }
         }
         if chosen.len() == before {
@@ -68,6 +76,16 @@ pub fn assemble(desired: &[Desired], seen: &Observations) -> Vec<Step> {
             action: d.action.clone(),
         })
         .collect()
+}
+
+/// The files that an action writes and a unit may have been started with.
+fn writes(action: &Action) -> Vec<String> {
+    match action {
+        Action::WriteFile { path, .. } | Action::InstallBlob { path, .. } => vec![path.clone()],
+        Action::UnpackBlob { members, .. } => members.iter().map(|m| m.path.clone()).collect(),
+        Action::RegistryIdentity { .. } => vec![format!("{REGISTRY_DIR}/server.crt")],
+        _ => Vec::new(),
+    }
 }
 
 fn needs(wanted: &Desired, by_id: &BTreeMap<&str, &Desired>, chosen: &BTreeSet<&str>) -> Vec<StepId> {

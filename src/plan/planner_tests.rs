@@ -8,7 +8,7 @@ use super::*;
 use crate::bundle::{Addon, Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Member, Verified};
 use crate::error::Result;
 use crate::facts::{Facts, HostFacts};
-use crate::host::{Answer, Probe};
+use crate::host::{Answer, FileKind, FileState, Probe, UnitState};
 use crate::inventory::{Arch, Inventory, RegistryMode, parse};
 use crate::resource::NodeState;
 
@@ -372,4 +372,55 @@ fn a_bundle_without_a_wanted_addon_is_refused() {
         let error = desired(&inv, &less, &bare(&inv)).err().map(|e| e.kind());
         assert_eq!(error, Some(crate::error::Kind::Invalid));
     }
+}
+
+#[test]
+fn a_unit_starts_again_in_the_run_that_changes_its_files() {
+    let path = "/etc/x.conf".to_owned();
+    let desired = |content: &str| {
+        let one = |what: &str, action: Action| Desired {
+            id: format!("runtime/a/{what}"),
+            phase: PhaseId::Runtime,
+            host: "a".into(),
+            action,
+            reason: String::new(),
+            disruption: Disruption::Quiet,
+            after: Vec::new(),
+            when: When::Drift,
+        };
+        let unit = Action::Unit {
+            name: "x.service".into(),
+            enabled: true,
+            active: Some(true),
+            started_after: vec![path.clone()],
+        };
+        let file = Action::WriteFile { path: path.clone(), content: content.into(), mode: 0o644 };
+        vec![one("file", file), one("service", unit)]
+    };
+    let file = Answer::File(FileState {
+        kind: FileKind::File,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        size: 3,
+        mtime_us: 1,
+        digest: Some(Digest::of(b"old")),
+        content: None,
+        target: None,
+    });
+    let unit = Answer::Unit(UnitState {
+        active: "active".into(),
+        enabled: "enabled".into(),
+        needs_reload: false,
+        started_us: 2,
+    });
+    let answers = [
+        (Probe::Content(path.clone()), file.clone()),
+        (Probe::File(path.clone()), file),
+        (Probe::Unit("x.service".into()), unit),
+    ];
+    let seen: Observations = [("a".to_owned(), answers.into())].into();
+    let ids = |desired: &[Desired]| assemble(desired, &seen).into_iter().map(|s| s.id).collect::<Vec<_>>();
+    assert_eq!(ids(&desired("old")), Vec::<String>::new());
+    assert_eq!(ids(&desired("new")), ["runtime/a/file", "runtime/a/service"]);
 }

@@ -63,6 +63,14 @@ impl Upstream {
     pub fn inventory(&self) -> String {
         self.dir.path().join("with.toml").to_string_lossy().into_owned()
     }
+
+    /// The same with more of an inventory.
+    pub fn inventory_and(&self, more: &str) -> String {
+        let text = std::fs::read_to_string(self.inventory()).unwrap();
+        let path = self.dir.path().join("more.toml");
+        std::fs::write(&path, format!("{text}{more}")).unwrap();
+        path.to_string_lossy().into_owned()
+    }
 }
 
 impl Drop for Upstream {

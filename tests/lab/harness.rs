@@ -77,7 +77,9 @@ impl Lab {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_provision"));
+        // What is shipped, when it is at hand: hosts of another distribution can run that one alone.
+        let program = std::env::var("PROVISION_LAB_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_provision").into());
+        let mut command = Command::new(program);
         command
             .args(args)
             .env("PROVISION_LAB_DIR", self.state.path().join("labs"))
