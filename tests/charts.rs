@@ -223,6 +223,35 @@ fn charts_from_everywhere_are_locked_with_their_images_and_built_the_same_every_
     }
 }
 
+/// Charts and images are published again: the one chart that is named is taken anew, with the image it needs only now.
+#[test]
+fn one_chart_is_locked_anew() {
+    let site = whole("4");
+    site.ok("c", &["lock"]);
+    let read = || Lock::load(&site.path("bundle.lock.toml")).unwrap();
+    let before = read();
+    let web = packed("web", "1.2.3", "registry.k8s.io/web:v2");
+    publish(&site, "web", "1.2.3", &web, Digest::of(&web).hex());
+    push(&site, "team/other", "0.2.0_build.5", &packed("other", "0.2.0+build.5", "registry.k8s.io/other:v2"));
+    site.image("web:v2");
+    site.image_with("library/busybox:1.36", b"published again");
+    let out = site.bundle("c", &["lock", "--update", "stable"]);
+    let (said, after) = (text(&out), read());
+    assert!(
+        out.status.success() && said.contains("~ chart ") && said.contains("1 added, 0 removed, 1 changed"),
+        "{said}"
+    );
+    let chart = after.charts.iter().find(|c| c.name == "stable").unwrap();
+    assert_eq!(chart.sha256, Digest::of(&web));
+    assert!(chart.images.contains(&"registry.k8s.io/web:v2".to_owned()), "{:?}", chart.images);
+    let mut expected = before;
+    expected.charts.iter_mut().find(|c| c.name == "stable").unwrap().clone_from(chart);
+    expected.images.extend(after.images.iter().find(|i| i.name == "registry.k8s.io/web:v2").cloned());
+    assert_eq!(after.to_toml().unwrap(), expected.to_toml().unwrap());
+    let said = site.fails(3, "c", &["lock", "--update", "stabel"]);
+    assert!(said.contains("did you mean `stable`?"), "{said}");
+}
+
 #[test]
 fn helm_3_finds_what_helm_4_finds() {
     let locks = ["3", "4"].map(|major| {

@@ -154,7 +154,7 @@ fn of_lock(lock: &Lock) -> Vec<(Key, Entry)> {
 }
 
 /// Name and tag of an image, or name and digest.
-fn tagged(image: &str) -> Option<(&str, &str)> {
+pub(super) fn tagged(image: &str) -> Option<(&str, &str)> {
     image.split_once('@').or_else(|| image.rsplit_once(':'))
 }
 

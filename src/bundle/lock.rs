@@ -1,6 +1,6 @@
 //! Making a lock: upstream is asked, nothing is guessed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,22 +25,13 @@ const CONCURRENCY: usize = 8;
 /// their registries. The very kubeadm that is locked names the control plane's images.
 pub async fn lock(inv: &Inventory, sink: Arc<dyn Sink>) -> Result<Lock> {
     let wanted = wanted(inv)?;
-    let files: Vec<LockedFile> = futures::stream::iter(wanted.files.iter().map(|want| lock_file(want, sink.as_ref())))
-        .buffer_unordered(CONCURRENCY)
-        .try_collect()
-        .await?;
-    let mut names = wanted.images;
+    let files = lock_files(&wanted.files, sink.as_ref()).await?;
+    let mut names: BTreeSet<String> = wanted.images.into_iter().collect();
     names.extend(kubeadm_images(inv, &files, sink.as_ref()).await?);
     let registries = Registries::new(&inv.sources);
     let addons = lock_addons(inv, &files, &registries, sink.as_ref()).await?;
     names.extend(addons.images(inv));
-    names.sort();
-    names.dedup();
-    let images: Vec<LockedImage> =
-        futures::stream::iter(names.iter().map(|name| lock_image(inv, &registries, name, sink.as_ref())))
-            .buffer_unordered(CONCURRENCY)
-            .try_collect()
-            .await?;
+    let images = lock_images(inv, &registries, &names, sink.as_ref()).await?;
     let mut lock = Lock {
         format_version: LOCK_FORMAT,
         kubernetes: inv.cluster.version.trim_start_matches('v').into(),
@@ -50,8 +41,7 @@ pub async fn lock(inv: &Inventory, sink: Arc<dyn Sink>) -> Result<Lock> {
         manifests: addons.manifests,
         packages: Vec::new(),
     };
-    lock.files.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
-    lock.images.sort_by(|a, b| a.name.cmp(&b.name));
+    lock.sort();
     Ok(lock)
 }
 
@@ -72,6 +62,23 @@ pub(crate) async fn told<T>(
     let seconds = begun.elapsed().as_secs_f64();
     sink.event(&Event::StepEnded { step: step.into(), host: "-".into(), outcome, seconds });
     result.map(|(value, _)| value)
+}
+
+/// Pins these files.
+pub(super) async fn lock_files(wants: &[FileWant], sink: &dyn Sink) -> Result<Vec<LockedFile>> {
+    let each = futures::stream::iter(wants.iter().map(|want| lock_file(want, sink)));
+    each.buffer_unordered(CONCURRENCY).try_collect().await
+}
+
+/// Pins the images of these names.
+pub(super) async fn lock_images(
+    inv: &Inventory,
+    registries: &Registries<'_>,
+    names: &BTreeSet<String>,
+    sink: &dyn Sink,
+) -> Result<Vec<LockedImage>> {
+    let each = futures::stream::iter(names.iter().map(|name| lock_image(inv, registries, name, sink)));
+    each.buffer_unordered(CONCURRENCY).try_collect().await
 }
 
 async fn lock_file(want: &FileWant, sink: &dyn Sink) -> Result<LockedFile> {
@@ -114,7 +121,8 @@ pub(super) async fn hash_remote(url: &str, request: reqwest::RequestBuilder) -> 
     Ok(Digest::from_hash(hasher.finalize().as_ref()))
 }
 
-async fn kubeadm_images(inv: &Inventory, files: &[LockedFile], sink: &dyn Sink) -> Result<Vec<String>> {
+/// The control plane's images, as the locked kubeadm among `files` lists them.
+pub(super) async fn kubeadm_images(inv: &Inventory, files: &[LockedFile], sink: &dyn Sink) -> Result<Vec<String>> {
     let own = Arch::from_uname(std::env::consts::ARCH);
     let kubeadm = files.iter().find(|f| f.name == "kubeadm" && Some(f.arch) == own).ok_or_else(|| {
         Error::failed(format!(

@@ -27,6 +27,7 @@ mod provenance;
 mod prune;
 mod reach;
 mod registry;
+mod relock;
 #[cfg(test)]
 mod sample;
 mod sbom;
@@ -65,6 +66,7 @@ pub use packages::{LockedPackage, index_name, lock_packages, package_name};
 pub use provenance::{Provenance, provenance, provenance_problems};
 pub use prune::prune;
 pub(crate) use registry::{INDEX_TYPES, ImageName, MANIFEST_TYPES};
+pub use relock::relock;
 pub use sbom::{cyclonedx, spdx};
 pub use sign::{SIGNATURES, SigningKey, keygen};
 pub use store::Bundle;

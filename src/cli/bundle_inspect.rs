@@ -47,7 +47,7 @@ fn print(text: &str) -> Result<()> {
 }
 
 /// Writes a file that is whole or not there: beside its place, then renamed.
-fn write_whole(out: &Path, text: &str) -> Result<()> {
+pub(super) fn write_whole(out: &Path, text: &str) -> Result<()> {
     let writing = || format!("failed to write {}", out.display());
     let dir = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
