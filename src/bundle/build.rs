@@ -10,6 +10,7 @@ use super::charts::{add_addons, addons};
 use super::documents::{Maker, write_documents};
 use super::fetch::{cache_dir, fetch};
 use super::form::{Form, Output, staged, with_suffix};
+use super::full::Writing as _;
 use super::hash::hash_file;
 use super::http::client;
 use super::layout::{artifact_manifest, index, write_blob};
@@ -37,8 +38,8 @@ pub async fn build(
     out.check()?;
     let staging = Staging::new(out)?;
     let partial = staging.path.clone();
-    let making = || format!("failed to make {}", partial.display());
-    tokio::fs::create_dir_all(partial.join("blobs/sha256")).await.context(making)?;
+    let blobs = partial.join("blobs/sha256");
+    tokio::fs::create_dir_all(&blobs).await.writing(&blobs, None)?;
     let registries = Registries::new(maker.sources);
     let concurrency = concurrency.max(1);
     let mut artifacts: Vec<Artifact> =
@@ -76,7 +77,8 @@ pub async fn build(
         ("index.json", index(&manifest.artifacts, &size_of)?),
         ("bundle.json", canonical),
     ] {
-        tokio::fs::write(partial.join(name), text).await.context(|| format!("failed to write {name}"))?;
+        let path = partial.join(name);
+        tokio::fs::write(&path, &text).await.writing(&path, Some(text.len() as u64))?;
     }
     write_documents(&partial, maker).await?;
     staged(&partial, out, sink).await?;
@@ -84,11 +86,16 @@ pub async fn build(
 }
 
 /// Where the layout is put together: beside a directory's place; for a tar among the cache's files, so that its blobs
-/// are hard links to them and no byte is on the disk twice.
+/// are hard links to them and no byte is on the disk twice. Gone when dropped, unless it was put in place.
 struct Staging {
     path: PathBuf,
-    /// Takes the directory away.
-    _guard: Option<tempfile::TempDir>,
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // It is no bundle without its documents; what it held of a full disk is free again.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
 }
 
 impl Staging {
@@ -98,13 +105,12 @@ impl Staging {
             if path.exists() {
                 std::fs::remove_dir_all(&path).context(|| format!("failed to remove {}", path.display()))?;
             }
-            return Ok(Self { path, _guard: None });
+            return Ok(Self { path });
         }
         let cache = cache_dir();
-        let making = || format!("failed to make a directory in {}", cache.display());
-        std::fs::create_dir_all(&cache).context(making)?;
-        let dir = tempfile::Builder::new().prefix("staging-").tempdir_in(&cache).context(making)?;
-        Ok(Self { path: dir.path().to_owned(), _guard: Some(dir) })
+        std::fs::create_dir_all(&cache).writing(&cache, None)?;
+        let dir = tempfile::Builder::new().prefix("staging-").tempdir_in(&cache).writing(&cache, None)?;
+        Ok(Self { path: dir.keep() })
     }
 }
 
@@ -124,9 +130,10 @@ pub(super) async fn place(dir: &Path, cached: &Path, digest: &Digest) -> Result<
         // Another image has the same layer, and placed it. A copy would be onto the cache's own file, and empty it.
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(_) => {
-            let beside = tempfile::NamedTempFile::new_in(dir).context(placing)?.into_temp_path();
-            tokio::fs::copy(cached, &beside).await.context(placing)?;
-            beside.persist(&target).context(placing)?;
+            let size = tokio::fs::metadata(cached).await.context(placing)?.len();
+            let beside = tempfile::NamedTempFile::new_in(dir).writing(&target, Some(size))?.into_temp_path();
+            tokio::fs::copy(cached, &beside).await.writing(&target, Some(size))?;
+            beside.persist(&target).map_err(|e| e.error).writing(&target, Some(size))?;
         }
     }
     Ok(tokio::fs::metadata(&target).await.context(placing)?.len())

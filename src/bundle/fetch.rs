@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 
+use super::full::Writing as _;
 use super::http::{ATTEMPTS, back_off, bad_status, is_passing, unreachable};
 use super::manifest::Digest;
 use crate::error::{Context as _, Error, Result};
@@ -40,7 +41,7 @@ pub(super) async fn fetch(
     }
     let partial = cache_dir().join("partial").join(digest.hex());
     for dir in [&partial, &target].into_iter().filter_map(|p| p.parent()) {
-        tokio::fs::create_dir_all(dir).await.context(|| format!("failed to make {}", dir.display()))?;
+        tokio::fs::create_dir_all(dir).await.writing(dir, None)?;
     }
     let mut last = None;
     for attempt in 1..=ATTEMPTS {
@@ -49,9 +50,7 @@ pub(super) async fn fetch(
         }
         match once(url, &partial, request, progress).await {
             Ok(found) if found == *digest => {
-                tokio::fs::rename(&partial, &target)
-                    .await
-                    .context(|| format!("failed to keep {}", target.display()))?;
+                tokio::fs::rename(&partial, &target).await.writing(&target, None)?;
                 return Ok(target);
             }
             Ok(found) => {
@@ -99,7 +98,6 @@ async fn once(
     request: &(dyn Fn() -> Result<RequestBuilder> + Send + Sync),
     progress: &(dyn Fn(u64, u64) + Send + Sync),
 ) -> std::result::Result<Digest, Failure> {
-    let writing = || format!("failed to write {}", partial.display());
     let (mut hasher, mut have) = hash_start(partial).await.map_err(lasting)?;
     let mut builder = request().map_err(lasting)?;
     if have > 0 {
@@ -126,7 +124,7 @@ async fn once(
         .append(have > 0)
         .open(partial)
         .await
-        .context(writing)
+        .writing(partial, Some(total))
         .map_err(lasting)?;
     let mut body = answer.bytes_stream();
     while let Some(piece) = body.next().await {
@@ -140,13 +138,13 @@ async fn once(
                 ));
             }
         };
-        file.write_all(&piece).await.context(writing).map_err(lasting)?;
+        file.write_all(&piece).await.writing(partial, Some(total)).map_err(lasting)?;
         hasher.update(&piece);
         have += piece.len() as u64;
         progress(have, total.max(have));
     }
-    file.flush().await.context(writing).map_err(lasting)?;
-    file.sync_all().await.context(writing).map_err(lasting)?;
+    file.flush().await.writing(partial, Some(total)).map_err(lasting)?;
+    file.sync_all().await.writing(partial, Some(total)).map_err(lasting)?;
     if have < total {
         return Err(passing(Error::failed(format!("{url} ended after {have} of {total} bytes"))));
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::full::Writing as _;
 use super::manifest::{Artifact, ArtifactKind, BlobRef, Digest};
 use crate::error::{Context as _, Error, Result};
 
@@ -20,7 +21,7 @@ const EMPTY: &[u8] = b"{}";
 pub(super) async fn write_blob(dir: &Path, bytes: &[u8]) -> Result<Digest> {
     let digest = Digest::of(bytes);
     let path = dir.join("blobs/sha256").join(digest.hex());
-    tokio::fs::write(&path, bytes).await.context(|| format!("failed to write {}", path.display()))?;
+    tokio::fs::write(&path, bytes).await.writing(&path, Some(bytes.len() as u64))?;
     Ok(digest)
 }
 

@@ -10,6 +10,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::charts::lock_addons;
 use super::checksum::find_checksum;
 use super::fetch::fetch;
+use super::full::Writing as _;
 use super::http::{client, get_text};
 use super::lockfile::{LOCK_FORMAT, Lock, LockedFile, LockedImage};
 use super::manifest::{ArtifactKind, Digest};
@@ -163,11 +164,11 @@ pub(super) async fn kubeadm_images(inv: &Inventory, files: &[LockedFile], sink: 
 
 /// The cache's files are not executable and stay so: a copy runs, in a directory that goes when it is dropped.
 async fn runnable_copy(source: &Path) -> Result<(tempfile::TempDir, PathBuf)> {
-    let making = || "failed to make a temporary copy of kubeadm".to_owned();
-    let dir = tempfile::tempdir().context(making)?;
+    let dir = tempfile::tempdir().writing(&std::env::temp_dir(), None)?;
     let path = dir.path().join("kubeadm");
-    tokio::fs::copy(source, &path).await.context(making)?;
-    tokio::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).await.context(making)?;
+    let size = tokio::fs::metadata(source).await.ok().map(|m| m.len());
+    tokio::fs::copy(source, &path).await.writing(&path, size)?;
+    tokio::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).await.writing(&path, size)?;
     Ok((dir, path))
 }
 

@@ -9,6 +9,7 @@ use super::contents::{Contents, MANIFEST};
 use super::volume_list::VolumeList;
 use super::volumes::{list_path, volume_path};
 use super::{write_dir, write_tar};
+use crate::bundle::full::Writing as _;
 use crate::bundle::lock::told;
 use crate::error::{Context as _, Error, Result};
 use crate::exec::{Event, Outcome, Sink};
@@ -121,7 +122,7 @@ pub(in crate::bundle) async fn write(
                 teller.event(&Event::Progress { step: step.into(), done, total });
             };
             if let Some(parent) = to.place.parent() {
-                std::fs::create_dir_all(parent).context(|| format!("failed to make {}", parent.display()))?;
+                std::fs::create_dir_all(parent).writing(parent, None)?;
             }
             let written = match to.form {
                 Form::Directory => {

@@ -9,6 +9,7 @@ use super::output::Links;
 use super::pour::{pour, same};
 use super::volumes::with_suffix;
 use super::write_tar::sync_parent;
+use crate::bundle::full::Writing as _;
 use crate::bundle::hash::hash_now;
 use crate::error::{Context as _, Error, Result};
 
@@ -27,9 +28,9 @@ pub(super) fn write(contents: &Contents, place: &Path, links: Links, told: &dyn 
 fn fill(contents: &Contents, partial: &Path, links: Links, told: &dyn Fn(u64)) -> Result<()> {
     for (name, item) in contents.in_order() {
         let target = partial.join(name);
-        let writing = || format!("failed to write {}", target.display());
+        let size = Some(item.size());
         if let Some(parent) = target.parent() {
-            std::fs::create_dir_all(parent).context(writing)?;
+            std::fs::create_dir_all(parent).writing(parent, None)?;
         }
         if let Some(source) = whole_file(item)
             && std::fs::hard_link(source, &target).is_ok()
@@ -40,16 +41,12 @@ fn fill(contents: &Contents, partial: &Path, links: Links, told: &dyn Fn(u64)) -
             told(item.size());
             continue;
         }
-        let mut file = File::create_new(&target).context(writing)?;
+        let mut file = File::create_new(&target).writing(&target, size)?;
         pour(name, item, &mut |bytes| {
             told(bytes.len() as u64);
-            file.write_all(bytes).map_err(|e| {
-                Error::failed(writing())
-                    .source(e)
-                    .hint("nothing of it was kept; with no space left, free some and run the same command again")
-            })
+            file.write_all(bytes).writing(&target, size)
         })?;
-        file.sync_all().context(writing)?;
+        file.sync_all().writing(&target, size)?;
     }
     Ok(())
 }
@@ -76,7 +73,12 @@ pub(super) fn put_in_place(partial: &Path, place: &Path) -> Result<()> {
         remove(&old)?;
         std::fs::rename(place, &old).context(moving)?;
     }
-    std::fs::rename(partial, place).context(moving)?;
+    let moved = std::fs::rename(partial, place);
+    if moved.is_err() {
+        // What stood there stands there again; that it could not be moved is the error to tell.
+        let _ = std::fs::rename(&old, place);
+    }
+    moved.writing(place, None)?;
     sync_parent(place)?;
     remove(&old)
 }

@@ -14,6 +14,7 @@ use super::pour::pour;
 use super::tar_index::{BLOCK, END};
 use super::volume_list::{MAX_VOLUMES, VolumeList};
 use super::volumes::{list_path, volume_path, with_suffix};
+use crate::bundle::full::Writing as _;
 use crate::bundle::manifest::Digest;
 use crate::error::{Context as _, Error, Kind, Result};
 
@@ -33,7 +34,7 @@ pub(super) fn write(contents: &Contents, place: &Path, volume: Option<u64>, told
     let (send, receive) = sync_channel::<Vec<u8>>(IN_FLIGHT);
     let made = std::thread::scope(|threads| {
         let writer = threads.spawn(move || {
-            let mut writer = Writer::new(place, volume);
+            let mut writer = Writer::new(place, volume, total);
             for piece in receive {
                 writer.write(&piece)?;
             }
@@ -79,16 +80,18 @@ fn header(name: &str, size: u64) -> Result<Header> {
     Ok(header)
 }
 
-/// Files under construction, taken away when they are not finished.
+/// Files under construction, taken away when they are not put in place.
 struct Made {
     partials: Vec<PathBuf>,
     /// The volumes' size and digests, when split.
     split: Option<(u64, Vec<Digest>)>,
+    /// Their list.
+    list: Option<PathBuf>,
 }
 
 impl Drop for Made {
     fn drop(&mut self) {
-        for path in &self.partials {
+        for path in self.partials.iter().chain(&self.list) {
             let _ = std::fs::remove_file(path);
         }
     }
@@ -99,12 +102,14 @@ struct Writer<'a> {
     made: Made,
     current: Option<(File, Sha256)>,
     room: u64,
+    /// Bytes of the whole tar.
+    total: u64,
 }
 
 impl<'a> Writer<'a> {
-    fn new(place: &'a Path, volume: Option<u64>) -> Self {
-        let made = Made { partials: Vec::new(), split: volume.map(|size| (size, Vec::new())) };
-        Self { place, made, current: None, room: 0 }
+    fn new(place: &'a Path, volume: Option<u64>, total: u64) -> Self {
+        let made = Made { partials: Vec::new(), split: volume.map(|size| (size, Vec::new())), list: None };
+        Self { place, made, current: None, room: 0, total }
     }
 
     fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
@@ -117,11 +122,7 @@ impl<'a> Writer<'a> {
             let (Some((file, hasher)), Some(path)) = (&mut self.current, self.made.partials.last()) else {
                 break;
             };
-            file.write_all(now).map_err(|e| {
-                Error::failed(format!("failed to write {}", path.display()))
-                    .source(e)
-                    .hint("nothing of it was kept; with no space left, free some and run the same command again")
-            })?;
+            file.write_all(now).writing(path, Some(self.total))?;
             if self.made.split.is_some() {
                 hasher.update(now);
             }
@@ -137,7 +138,7 @@ impl<'a> Writer<'a> {
             None => self.place.to_owned(),
         };
         let path = with_suffix(&target, ".partial");
-        let file = File::create(&path).context(|| format!("failed to write {}", path.display()))?;
+        let file = File::create(&path).writing(&path, Some(self.total))?;
         self.made.partials.push(path);
         self.room = self.made.split.as_ref().map_or(u64::MAX, |(size, _)| *size);
         self.current = Some((file, Sha256::new()));
@@ -148,7 +149,7 @@ impl<'a> Writer<'a> {
         let Some((file, hasher)) = self.current.take() else {
             return Ok(());
         };
-        file.sync_all().context(|| format!("failed to write {}", self.place.display()))?;
+        file.sync_all().writing(self.place, Some(self.total))?;
         if let Some((_, digests)) = &mut self.made.split {
             digests.push(Digest::from_hash(hasher.finalize().as_ref()));
         }
@@ -166,24 +167,34 @@ impl Made {
     fn put_in_place(mut self, place: &Path, total: u64) -> Result<()> {
         let moving = || format!("failed to put the bundle at {}", place.display());
         let list = list_path(place);
+        // Written before anything is moved: no disk is too full then for what is left to do.
+        if let Some((size, digests)) = self.split.take() {
+            let base = place.file_name().unwrap_or_default().to_string_lossy();
+            let text = VolumeList { size, total, digests }.to_text(&base);
+            let new_list = with_suffix(&list, ".partial");
+            self.list = Some(new_list.clone());
+            let written = File::create(&new_list).and_then(|mut file| {
+                file.write_all(text.as_bytes())?;
+                file.sync_all()
+            });
+            written.writing(&new_list, Some(text.len() as u64))?;
+        }
         match std::fs::remove_file(&list) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).context(moving),
             _ => {}
         }
-        let partials = std::mem::take(&mut self.partials);
-        let volumes = if let Some((size, digests)) = self.split.take() {
-            for (number, partial) in (1..).zip(&partials) {
-                std::fs::rename(partial, volume_path(place, number)).context(moving)?;
+        let volumes = if let Some(new_list) = &self.list {
+            for (number, partial) in (1..).zip(&self.partials) {
+                std::fs::rename(partial, volume_path(place, number)).writing(place, None)?;
             }
-            let base = place.file_name().unwrap_or_default().to_string_lossy();
-            write_whole(&list, VolumeList { size, total, digests }.to_text(&base).as_bytes())?;
+            std::fs::rename(new_list, &list).writing(&list, None)?;
             if place.is_file() {
                 std::fs::remove_file(place).context(moving)?;
             }
-            partials.len() as u64
+            self.partials.len() as u64
         } else {
-            for partial in &partials {
-                std::fs::rename(partial, place).context(moving)?;
+            for partial in &self.partials {
+                std::fs::rename(partial, place).writing(place, None)?;
             }
             0
         };
@@ -194,16 +205,6 @@ impl Made {
         }
         sync_parent(place)
     }
-}
-
-/// Writes a small file beside its place, and renames it when it is on the disk.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let writing = || format!("failed to write {}", path.display());
-    let partial = with_suffix(path, ".partial");
-    let mut file = File::create(&partial).context(writing)?;
-    file.write_all(bytes).context(writing)?;
-    file.sync_all().context(writing)?;
-    std::fs::rename(&partial, path).context(writing)
 }
 
 /// Makes renames in the directory of `path` last.
