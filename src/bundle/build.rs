@@ -8,16 +8,16 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::archive::members;
 use super::charts::{add_addons, addons};
 use super::documents::{Maker, write_documents};
-use super::fetch::{cache_dir, fetch};
+use super::fetch::cache_dir;
 use super::form::{Form, Output, staged, with_suffix};
 use super::full::Writing as _;
-use super::hash::hash_file;
 use super::http::client;
-use super::layout::{artifact_manifest, index, write_blob};
+use super::layout::{artifact_manifest, index};
 use super::lock::{is_archive, told};
 use super::lockfile::{Lock, LockedFile, LockedImage};
 use super::manifest::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Verified};
 use super::packages::add_packages;
+use super::place::{bring, write_blob};
 use super::registry::{ImageName, Registries};
 use crate::error::{Context as _, Error, Result};
 use crate::exec::{Event, Outcome, Sink};
@@ -114,39 +114,13 @@ impl Staging {
     }
 }
 
-/// Puts a cached blob into the bundle, hashed once more on the way. A hard link when the file system allows it: the
-/// cache's files are never written to again.
-pub(super) async fn place(dir: &Path, cached: &Path, digest: &Digest) -> Result<u64> {
-    let target = dir.join("blobs/sha256").join(digest.hex());
-    let found = hash_file(cached).await?;
-    if found != *digest {
-        let _ = tokio::fs::remove_file(cached).await;
-        return Err(Error::invalid(format!("the cached blob {digest} hashes to {found}; it was removed"))
-            .hint("run the same command again: it is fetched anew"));
-    }
-    let placing = || format!("failed to write {}", target.display());
-    match tokio::fs::hard_link(cached, &target).await {
-        Ok(()) => {}
-        // Another image has the same layer, and placed it. A copy would be onto the cache's own file, and empty it.
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(_) => {
-            let size = tokio::fs::metadata(cached).await.context(placing)?.len();
-            let beside = tempfile::NamedTempFile::new_in(dir).writing(&target, Some(size))?.into_temp_path();
-            tokio::fs::copy(cached, &beside).await.writing(&target, Some(size))?;
-            beside.persist(&target).map_err(|e| e.error).writing(&target, Some(size))?;
-        }
-    }
-    Ok(tokio::fs::metadata(&target).await.context(placing)?.len())
-}
-
 async fn add_file(dir: &Path, file: &LockedFile, sink: &dyn Sink) -> Result<Artifact> {
     let step = format!("build/-/{}-{}", file.name, file.arch.as_str());
     told(sink, &step, format!("{} {}", file.name, file.version), async {
         let url = file.url.clone();
         let request = move || Ok(client()?.get(&url));
         let progress = |done, total| sink.event(&Event::Progress { step: step.clone(), done, total });
-        let cached = fetch(&file.url, &file.sha256, &request, &progress).await?;
-        let size = place(dir, &cached, &file.sha256).await?;
+        let (cached, size) = bring(dir, &file.url, &file.sha256, &request, &progress).await?;
         let members = if is_archive(file) {
             tokio::task::spawn_blocking(move || members(&cached))
                 .await
@@ -208,8 +182,7 @@ async fn add_image(
             let request = registries.blob_request(&image, &url).await?;
             let progress =
                 |done: u64, _| sink.event(&Event::Progress { step: step.clone(), done: before + done, total });
-            let cached = fetch(&url, &blob, request.as_ref(), &progress).await?;
-            let size = place(dir, &cached, &blob).await?;
+            let (_, size) = bring(dir, &url, &blob, request.as_ref(), &progress).await?;
             if size != said {
                 return Err(Error::invalid(format!("{url} has {size} bytes, its manifest says {said}")));
             }

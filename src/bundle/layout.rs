@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::full::Writing as _;
 use super::manifest::{Artifact, ArtifactKind, BlobRef, Digest};
+use super::place::write_blob;
 use crate::error::{Context as _, Error, Result};
 
 /// The media type of an OCI image manifest.
@@ -16,14 +16,6 @@ pub(super) const ARTIFACT_TYPE: &str = "application/vnd.provision.artifact.v1";
 /// The media type and the content of an artifact's empty config (OCI image specification 1.1).
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 const EMPTY: &[u8] = b"{}";
-
-/// Writes bytes as a blob and returns its digest.
-pub(super) async fn write_blob(dir: &Path, bytes: &[u8]) -> Result<Digest> {
-    let digest = Digest::of(bytes);
-    let path = dir.join("blobs/sha256").join(digest.hex());
-    tokio::fs::write(&path, bytes).await.writing(&path, Some(bytes.len() as u64))?;
-    Ok(digest)
-}
 
 /// Writes the manifest that carries a file as an OCI artifact; the file's blob is there already.
 pub(super) async fn artifact_manifest(dir: &Path, title: &str, blob: &BlobRef) -> Result<Digest> {

@@ -24,6 +24,7 @@ mod login;
 mod manifest;
 mod pack;
 mod packages;
+mod place;
 mod provenance;
 mod prune;
 mod reach;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::contents::{Contents, Item, MANIFEST, promised};
-use super::output::Links;
+use super::output::Hashing;
 use super::pour::{pour, same};
 use super::volumes::with_suffix;
 use super::write_tar::sync_parent;
@@ -14,10 +14,10 @@ use crate::bundle::hash::hash_now;
 use crate::error::{Context as _, Error, Result};
 
 /// Writes `contents` as the directory `place`, which is replaced when the new one is whole. Blocking.
-pub(super) fn write(contents: &Contents, place: &Path, links: Links, told: &dyn Fn(u64)) -> Result<()> {
+pub(super) fn write(contents: &Contents, place: &Path, hashing: Hashing, told: &dyn Fn(u64)) -> Result<()> {
     let partial = with_suffix(place, ".partial");
     remove(&partial)?;
-    let written = fill(contents, &partial, links, told).and_then(|()| put_in_place(&partial, place));
+    let written = fill(contents, &partial, hashing, told).and_then(|()| put_in_place(&partial, place));
     if written.is_err() {
         // The error of the writing is the one to tell.
         let _ = std::fs::remove_dir_all(&partial);
@@ -25,7 +25,7 @@ pub(super) fn write(contents: &Contents, place: &Path, links: Links, told: &dyn 
     written
 }
 
-fn fill(contents: &Contents, partial: &Path, links: Links, told: &dyn Fn(u64)) -> Result<()> {
+fn fill(contents: &Contents, partial: &Path, hashing: Hashing, told: &dyn Fn(u64)) -> Result<()> {
     for (name, item) in contents.in_order() {
         let target = partial.join(name);
         let size = Some(item.size());
@@ -35,14 +35,14 @@ fn fill(contents: &Contents, partial: &Path, links: Links, told: &dyn Fn(u64)) -
         if let Some(source) = whole_file(item)
             && std::fs::hard_link(source, &target).is_ok()
         {
-            if let (Links::Hashed, Some(digest), Item::Stored(blob)) = (links, promised(name), item) {
+            if let (Hashing::All, Some(digest), Item::Stored(blob)) = (hashing, promised(name), item) {
                 same(&digest, &hash_now(blob)?, item)?;
             }
             told(item.size());
             continue;
         }
         let mut file = File::create_new(&target).writing(&target, size)?;
-        pour(name, item, &mut |bytes| {
+        pour(name, item, hashing, &mut |bytes| {
             told(bytes.len() as u64);
             file.write_all(bytes).writing(&target, size)
         })?;

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 
 use super::contents::Contents;
+use super::output::Hashing;
 use super::pour::pour;
 use super::tar_index::{BLOCK, END};
 use super::volume_list::{MAX_VOLUMES, VolumeList};
@@ -23,7 +24,13 @@ const IN_FLIGHT: usize = 4;
 
 /// Writes the tar of `contents` at `place`, or its volumes of `volume` bytes and their list. Returns the bytes and the
 /// number of files written. Blocking.
-pub(super) fn write(contents: &Contents, place: &Path, volume: Option<u64>, told: &dyn Fn(u64)) -> Result<(u64, u64)> {
+pub(super) fn write(
+    contents: &Contents,
+    place: &Path,
+    volume: Option<u64>,
+    hashing: Hashing,
+    told: &dyn Fn(u64),
+) -> Result<(u64, u64)> {
     let padded = |size: u64| size.next_multiple_of(BLOCK) + BLOCK;
     let total = contents.files.values().map(|i| padded(i.size())).sum::<u64>() + END;
     let count = volume.map_or(1, |v| total.div_ceil(v));
@@ -40,7 +47,7 @@ pub(super) fn write(contents: &Contents, place: &Path, volume: Option<u64>, told
             }
             writer.finish()
         });
-        let fed = feed(contents, told, &mut |bytes| {
+        let fed = feed(contents, hashing, told, &mut |bytes| {
             // Nobody listens when the writer failed: its error says why.
             send.send(bytes.to_vec()).context(|| format!("failed to write {}", place.display()))
         });
@@ -52,11 +59,16 @@ pub(super) fn write(contents: &Contents, place: &Path, volume: Option<u64>, told
     Ok((total, count))
 }
 
-fn feed(contents: &Contents, told: &dyn Fn(u64), put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+fn feed(
+    contents: &Contents,
+    hashing: Hashing,
+    told: &dyn Fn(u64),
+    put: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let zeros = [0; END as usize];
     for (name, item) in contents.in_order() {
         put(header(name, item.size())?.as_bytes())?;
-        pour(name, item, &mut |bytes| {
+        pour(name, item, hashing, &mut |bytes| {
             told(bytes.len() as u64);
             put(bytes)
         })?;
