@@ -207,6 +207,23 @@ fn charts_from_everywhere_are_locked_with_their_images_and_built_the_same_every_
     // Two releases share one chart.
     assert_eq!(charts, [("hello", "0.1.0"), ("other", "0.2.0+build.5"), ("web", "1.2.3")]);
     assert_eq!(made.addons.len(), 6);
+    // Charts and manifests are for every architecture, and nothing says otherwise.
+    for artifact in &made.artifacts {
+        let any = matches!(artifact.kind, ArtifactKind::Chart | ArtifactKind::Manifest);
+        assert_eq!(artifact.arch.is_none(), any, "{}", artifact.name);
+    }
+    let index: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(site.path("bundle/index.json")).unwrap()).unwrap();
+    let job = made.artifacts.iter().find(|a| a.name == "job").unwrap();
+    let entries = index["manifests"].as_array().unwrap();
+    let entry = entries.iter().find(|e| e["digest"] == job.manifest.to_string()).unwrap();
+    let reference = &entry["annotations"]["org.opencontainers.image.ref.name"];
+    assert!(entry.get("platform").is_none() && *reference == format!("job:{}", job.version), "{entry}");
+    assert_eq!(entries.iter().filter(|e| e.get("platform").is_none()).count(), 5);
+    let place = provision::registry::place(job).unwrap();
+    assert_eq!((place.repository.as_str(), place.tag.as_str()), ("provision/manifests/job", job.version.as_str()));
+    let shown = text(&site.bundle("c1", &["inspect", "bundle"]));
+    assert!(shown.lines().any(|l| l.starts_with("chart ") && l.contains(" web ") && l.contains(" any ")), "{shown}");
     // The lock and what was built from it hold the same.
     site.ok("c1", &["diff", "--detailed-exitcode", "bundle.lock.toml", "bundle"]);
     // Elsewhere, later, from an empty cache.

@@ -104,11 +104,11 @@ fn a_closed_set_is_locked_built_and_verified() {
 fn the_packages_of_a_type_are_locked_anew_together() {
     let key = Key::new("Archive");
     let site = deb_site(&key, "[\"pt-tool\"]");
-    debs().publish(&site.upstream, &key, "");
+    let debs = debs();
+    debs.publish(&site.upstream, &key, "");
     site.ok("c", &["lock"]);
     let read = || Lock::load(&site.path("bundle.lock.toml")).unwrap();
     let before = read();
-    let debs = debs();
     debs.add("pt-lib", "1.3", "Pre-Depends: pt-early\n", "");
     debs.publish(&site.upstream, &key, "");
     site.upstream.put("/runc/v1.0.0/runc.sha256sum", "text/plain", format!("{}  runc.amd64\n", "0".repeat(64)));

@@ -36,7 +36,7 @@ pub(super) async fn artifact_manifest(dir: &Path, title: &str, blob: &BlobRef) -
 /// Names and versions of packages hold what a reference must not: `libstdc++6`, `1:2.0~rc1`.
 fn package_reference(artifact: &Artifact) -> String {
     let plain = |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric() && !"/.-_".contains(c), "_");
-    format!("{}:{}-{}", plain(&artifact.name), plain(&artifact.version), artifact.arch.as_str())
+    format!("{}:{}-{}", plain(&artifact.name), plain(&artifact.version), artifact.arch_name())
 }
 
 /// The digests of the manifests that an `index.json` lists.
@@ -64,7 +64,10 @@ pub(super) fn index(artifacts: &[Artifact], size_of: &dyn Fn(&Artifact) -> Resul
             // As helm pushes it: a tag has no `+`.
             ArtifactKind::Chart => format!("{}:{}", artifact.name, artifact.version.replace('+', "_")),
             ArtifactKind::Package => package_reference(artifact),
-            _ => format!("{}:{}-{}", artifact.name, artifact.version, artifact.arch.as_str()),
+            _ => match artifact.arch {
+                Some(arch) => format!("{}:{}-{}", artifact.name, artifact.version, arch.as_str()),
+                None => format!("{}:{}", artifact.name, artifact.version),
+            },
         };
         let mut annotations = json!({ "org.opencontainers.image.ref.name": reference });
         if artifact.kind == ArtifactKind::Image {
@@ -81,8 +84,8 @@ pub(super) fn index(artifacts: &[Artifact], size_of: &dyn Fn(&Artifact) -> Resul
             "size": size_of(artifact)?,
             "annotations": annotations,
         });
-        if artifact.kind != ArtifactKind::Chart {
-            entry["platform"] = json!({ "architecture": artifact.arch.as_str(), "os": "linux" });
+        if let Some(arch) = artifact.arch {
+            entry["platform"] = json!({ "architecture": arch.as_str(), "os": "linux" });
         }
         if !matches!(artifact.kind, ArtifactKind::Image | ArtifactKind::Chart) {
             entry["artifactType"] = json!(ARTIFACT_TYPE);

@@ -17,10 +17,6 @@ use crate::bundle::place::{bring, place_cached, write_blob};
 use crate::bundle::registry::Registries;
 use crate::error::{Context as _, Error, Result};
 use crate::exec::{Outcome, Sink};
-use crate::inventory::Arch;
-
-/// Charts and manifests are for every architecture; where one has to be written, it is this.
-pub(in crate::bundle) const ANY_ARCH: Arch = Arch::Amd64;
 
 /// What `bundle.json` says of the lock's charts and manifests. Pure.
 pub(in crate::bundle) fn addons(lock: &Lock) -> Vec<Addon> {
@@ -132,7 +128,7 @@ async fn add_chart(dir: &Path, registries: &Registries<'_>, chart: &LockedChart)
         kind: ArtifactKind::Chart,
         name: meta.name,
         version: meta.version,
-        arch: ANY_ARCH,
+        arch: None,
         digest: chart.sha256.clone(),
         size,
         source: chart.source.clone(),
@@ -155,7 +151,7 @@ async fn add_manifest(dir: &Path, registries: &Registries<'_>, locked: &LockedMa
         kind: ArtifactKind::Manifest,
         name: locked.name.clone(),
         version: locked.sha256.short().to_owned(),
-        arch: ANY_ARCH,
+        arch: None,
         digest: locked.sha256.clone(),
         size,
         source: locked.source.clone(),
