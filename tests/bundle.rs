@@ -35,6 +35,129 @@ fn locked_built_and_verified_the_same_every_time() {
     assert_eq!(again, Vec::<String>::new());
 }
 
+/// The blocks of a lock, by what stands in them.
+fn pins(lock: &str) -> Vec<&str> {
+    lock.split("\n\n[[").collect()
+}
+
+/// The one block that is not in both.
+fn changed<'a>(old: &'a str, new: &'a str) -> Vec<(&'a str, &'a str)> {
+    let (old, new) = (pins(old), pins(new));
+    assert_eq!(old.len(), new.len());
+    old.into_iter().zip(new).filter(|(o, n)| o != n).collect()
+}
+
+#[test]
+fn only_what_is_named_is_locked_anew() {
+    let site = Site::new();
+    let base = &site.upstream.base;
+    let remote = format!("\n[[manifests]]\nname = \"remote\"\nurl = \"{base}/remote.yaml\"\n");
+    let inventory = std::fs::read_to_string(site.path("inventory.toml")).unwrap() + &remote;
+    std::fs::write(site.path("inventory.toml"), &inventory).unwrap();
+    site.upstream.put("/remote.yaml", "text/yaml", "kind: ConfigMap\n");
+    site.ok("c", &["lock"]);
+    let read = || std::fs::read_to_string(site.path("bundle.lock.toml")).unwrap();
+    let before = read();
+    // Upstream publishes four of them again under the same names.
+    site.archive("/containerd/v2.0.0/containerd-2.0.0-linux-amd64.tar.gz", ".sha256sum", &[("bin/containerd", b"new")]);
+    site.archive("/cni/v1.0.0/cni-plugins-linux-amd64-v1.0.0.tgz", ".sha256", &[("./bridge", b"new")]);
+    site.upstream.put("/remote.yaml", "text/yaml", "kind: Secret\n");
+    let pause = |lock: &str| pins(lock).into_iter().find(|b| b.contains("/pause:3.10.2")).unwrap().to_owned();
+    site.image_with("pause:3.10.2", b"published again");
+
+    let asked = site.upstream.log().len();
+    let said = text(&site.bundle("c", &["lock", "--update", "containerd"]));
+    let (first, after) = (changed(&before, &read()).len(), read());
+    let [(old, new)] = changed(&before, &after)[..] else { panic!("{first} pins changed: {said}") };
+    assert!(old.contains("containerd-2.0.0-linux-amd64") && new.contains("containerd-2.0.0-linux-amd64"), "{new}");
+    let digest = |block: &str| block.split("sha256:").nth(1).unwrap()[..12].to_owned();
+    let line = format!("~ archive  amd64  containerd 2.0.0  {} -> {}\n", digest(old), digest(new));
+    assert!(said.contains(&line) && said.contains("0 added, 0 removed, 1 changed"), "{said}");
+    // Nothing else was so much as asked for.
+    let log = site.upstream.log().split_off(asked);
+    assert!(!log.is_empty() && log.iter().all(|l| l.starts_with("GET /containerd/")), "{log:?}");
+    // Once more: there is nothing to do.
+    let said = text(&site.bundle("c", &["lock", "--update", "containerd"]));
+    assert!(said.contains("bundle.lock.toml: unchanged") && read() == after, "{said}");
+
+    // Several, also an image by its name without the tag; what is not named stays as it was.
+    let out =
+        site.bundle("c", &["--format", "json", "lock", "--update", "remote", "--update", "registry.k8s.io/pause"]);
+    let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let names: Vec<&str> = json["changed"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["registry.k8s.io/pause", "remote"], "{json}");
+    let both = read();
+    assert_eq!(changed(&after, &both).len(), 2);
+    assert_ne!(pause(&after), pause(&both));
+    // With the last one it is the lock that a whole new one is, and its bundle can be built.
+    site.ok("c", &["lock", "--update", "cni-plugins"]);
+    let all = read();
+    site.ok("c", &["lock"]);
+    assert_eq!(read(), all);
+    site.ok("c", &["build"]);
+    site.ok("c", &["verify", "bundle", "-i", "inventory.toml"]);
+    // A version that the inventory pins now.
+    site.archive("/containerd/v2.0.1/containerd-2.0.1-linux-amd64.tar.gz", ".sha256sum", &[("bin/containerd", b"n")]);
+    let newer = inventory.replace("containerd_version = \"2.0.0\"", "containerd_version = \"2.0.1\"");
+    std::fs::write(site.path("inventory.toml"), &newer).unwrap();
+    let said = text(&site.bundle("c", &["lock", "--update", "containerd"]));
+    assert!(said.contains("~ archive  amd64  containerd 2.0.0 -> 2.0.1  "), "{said}");
+    assert_eq!(changed(&all, &read()).len(), 1);
+}
+
+#[test]
+fn what_cannot_be_updated_leaves_the_lock_as_it_is() {
+    let site = Site::new();
+    let remote = format!("\n[[manifests]]\nname = \"remote\"\nurl = \"{}/remote.yaml\"\n", site.upstream.base);
+    let inventory = std::fs::read_to_string(site.path("inventory.toml")).unwrap() + &remote;
+    std::fs::write(site.path("inventory.toml"), &inventory).unwrap();
+    site.upstream.put("/remote.yaml", "text/yaml", "kind: ConfigMap\n");
+    site.ok("c", &["lock"]);
+    let before = std::fs::read(site.path("bundle.lock.toml")).unwrap();
+    let same = || assert_eq!(std::fs::read(site.path("bundle.lock.toml")).unwrap(), before);
+    site.archive("/cni/v1.0.0/cni-plugins-linux-amd64-v1.0.0.tgz", ".sha256", &[("./bridge", b"new")]);
+    let said = site.fails(3, "c", &["lock", "--update", "cni-plugins", "--update", "contanerd"]);
+    assert!(
+        said.contains("no `contanerd`") && said.contains("\n  cni-plugins\n") && said.contains("/pause:3.10.2"),
+        "{said}"
+    );
+    assert!(said.contains("Hint: did you mean `containerd`?"), "{said}");
+    same();
+    assert!(site.fails(3, "c", &["lock", "--lock", "none.toml", "--update", "runc"]).contains("Hint:"));
+    for (from, to, what) in [
+        ("version = \"1.36.2\"", "version = \"1.36.3\"", "the lock is for Kubernetes 1.36.2"),
+        (remote.as_str(), "", "remote is in the lock, and the inventory no longer asks for it"),
+    ] {
+        std::fs::write(site.path("inventory.toml"), inventory.replace(from, to)).unwrap();
+        let said = site.fails(3, "c", &["lock", "--update", "remote", "--update", "cni-plugins"]);
+        assert!(said.contains(what) && said.contains("Hint:"), "{said}");
+        same();
+    }
+}
+
+/// A kubeadm that lists an image more: the lock gets it too, or no bundle of it would be whole.
+#[test]
+fn what_a_new_kubeadm_needs_is_locked_with_it() {
+    let site = Site::new();
+    site.ok("c", &["lock"]);
+    let before = std::fs::read_to_string(site.path("bundle.lock.toml")).unwrap();
+    let kubeadm = b"#!/bin/sh\necho registry.k8s.io/kube-apiserver:v1.36.2\necho registry.k8s.io/more:v1\n";
+    let path = "/k8s/v1.36.2/bin/linux/amd64/kubeadm";
+    site.upstream.put(&format!("{path}.sha256"), "text/plain", Digest::of(kubeadm).hex());
+    site.upstream.put(path, "application/octet-stream", *kubeadm);
+    site.image("more:v1");
+    site.image_with("kube-apiserver:v1.36.2", b"published again");
+    let said = text(&site.bundle("c", &["lock", "--update", "kubeadm"]));
+    assert!(
+        said.contains("~ binary   amd64  kubeadm 1.36.2") && said.contains("1 added, 0 removed, 1 changed"),
+        "{said}"
+    );
+    assert!(said.contains("+ image    amd64  registry.k8s.io/more v1"), "{said}");
+    let after = std::fs::read_to_string(site.path("bundle.lock.toml")).unwrap();
+    let kept = pins(&before).iter().filter(|p| pins(&after).contains(p)).count();
+    assert_eq!(kept, pins(&before).len() - 1, "{after}");
+}
+
 #[test]
 fn a_broken_download_goes_on_where_it_broke() {
     let site = Site::new();

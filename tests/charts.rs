@@ -207,6 +207,23 @@ fn charts_from_everywhere_are_locked_with_their_images_and_built_the_same_every_
     // Two releases share one chart.
     assert_eq!(charts, [("hello", "0.1.0"), ("other", "0.2.0+build.5"), ("web", "1.2.3")]);
     assert_eq!(made.addons.len(), 6);
+    // Charts and manifests are for every architecture, and nothing says otherwise.
+    for artifact in &made.artifacts {
+        let any = matches!(artifact.kind, ArtifactKind::Chart | ArtifactKind::Manifest);
+        assert_eq!(artifact.arch.is_none(), any, "{}", artifact.name);
+    }
+    let index: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(site.path("bundle/index.json")).unwrap()).unwrap();
+    let job = made.artifacts.iter().find(|a| a.name == "job").unwrap();
+    let entries = index["manifests"].as_array().unwrap();
+    let entry = entries.iter().find(|e| e["digest"] == job.manifest.to_string()).unwrap();
+    let reference = &entry["annotations"]["org.opencontainers.image.ref.name"];
+    assert!(entry.get("platform").is_none() && *reference == format!("job:{}", job.version), "{entry}");
+    assert_eq!(entries.iter().filter(|e| e.get("platform").is_none()).count(), 5);
+    let place = provision::registry::place(job).unwrap();
+    assert_eq!((place.repository.as_str(), place.tag.as_str()), ("provision/manifests/job", job.version.as_str()));
+    let shown = text(&site.bundle("c1", &["inspect", "bundle"]));
+    assert!(shown.lines().any(|l| l.starts_with("chart ") && l.contains(" web ") && l.contains(" any ")), "{shown}");
     // The lock and what was built from it hold the same.
     site.ok("c1", &["diff", "--detailed-exitcode", "bundle.lock.toml", "bundle"]);
     // Elsewhere, later, from an empty cache.
@@ -221,6 +238,35 @@ fn charts_from_everywhere_are_locked_with_their_images_and_built_the_same_every_
         let body = std::fs::read(site.path("bundle").join(&name)).unwrap();
         assert!(!body.windows(7).any(|w| w == b"hunter2"), "a value is in {name}");
     }
+}
+
+/// Charts and images are published again: the one chart that is named is taken anew, with the image it needs only now.
+#[test]
+fn one_chart_is_locked_anew() {
+    let site = whole("4");
+    site.ok("c", &["lock"]);
+    let read = || Lock::load(&site.path("bundle.lock.toml")).unwrap();
+    let before = read();
+    let web = packed("web", "1.2.3", "registry.k8s.io/web:v2");
+    publish(&site, "web", "1.2.3", &web, Digest::of(&web).hex());
+    push(&site, "team/other", "0.2.0_build.5", &packed("other", "0.2.0+build.5", "registry.k8s.io/other:v2"));
+    site.image("web:v2");
+    site.image_with("library/busybox:1.36", b"published again");
+    let out = site.bundle("c", &["lock", "--update", "stable"]);
+    let (said, after) = (text(&out), read());
+    assert!(
+        out.status.success() && said.contains("~ chart ") && said.contains("1 added, 0 removed, 1 changed"),
+        "{said}"
+    );
+    let chart = after.charts.iter().find(|c| c.name == "stable").unwrap();
+    assert_eq!(chart.sha256, Digest::of(&web));
+    assert!(chart.images.contains(&"registry.k8s.io/web:v2".to_owned()), "{:?}", chart.images);
+    let mut expected = before;
+    expected.charts.iter_mut().find(|c| c.name == "stable").unwrap().clone_from(chart);
+    expected.images.extend(after.images.iter().find(|i| i.name == "registry.k8s.io/web:v2").cloned());
+    assert_eq!(after.to_toml().unwrap(), expected.to_toml().unwrap());
+    let said = site.fails(3, "c", &["lock", "--update", "stabel"]);
+    assert!(said.contains("did you mean `stable`?"), "{said}");
 }
 
 #[test]

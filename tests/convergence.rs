@@ -87,7 +87,7 @@ fn artifact(kind: ArtifactKind, name: &str, version: &str, members: &[&str]) -> 
         kind,
         name: name.into(),
         version: version.into(),
-        arch: Arch::Amd64,
+        arch: Some(Arch::Amd64),
         manifest: digest.clone(),
         digest,
         size: 7,

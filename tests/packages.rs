@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use std::process::Command;
 
 use proptest::prelude::*;
-use provision::bundle::Bundle;
+use provision::bundle::{Bundle, Lock};
 use provision::inventory::{self, Inventory, PackageKind};
 use provision::packages::compare;
 use repository::{Debs, Key, Rpms};
@@ -98,6 +98,27 @@ fn a_closed_set_is_locked_built_and_verified() {
     site.upstream.put(path, "application/octet-stream", "another package");
     let said = site.fails(3, "c3", &["build"]);
     assert!(said.contains("pt-tool") && said.contains("hashes to"), "{said}");
+}
+
+#[test]
+fn the_packages_of_a_type_are_locked_anew_together() {
+    let key = Key::new("Archive");
+    let site = deb_site(&key, "[\"pt-tool\"]");
+    let debs = debs();
+    debs.publish(&site.upstream, &key, "");
+    site.ok("c", &["lock"]);
+    let read = || Lock::load(&site.path("bundle.lock.toml")).unwrap();
+    let before = read();
+    debs.add("pt-lib", "1.3", "Pre-Depends: pt-early\n", "");
+    debs.publish(&site.upstream, &key, "");
+    site.upstream.put("/runc/v1.0.0/runc.sha256sum", "text/plain", format!("{}  runc.amd64\n", "0".repeat(64)));
+    let said = site.fails(3, "c", &["lock", "--update", "pt-lib"]);
+    assert!(said.contains("--update deb") && read() == before, "{said}");
+    let said = text(&site.bundle("c", &["lock", "--update", "deb"]));
+    assert!(said.contains("deb/pt-lib 1.2 -> 1.3") && said.contains("0 added, 0 removed, 1 changed"), "{said}");
+    let after = read();
+    assert_eq!(after.packages.len(), before.packages.len());
+    assert_eq!(Lock { packages: before.packages.clone(), ..after }, before);
 }
 
 #[test]

@@ -8,15 +8,16 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::archive::members;
 use super::charts::{add_addons, addons};
 use super::documents::{Maker, write_documents};
-use super::fetch::{cache_dir, fetch};
+use super::fetch::cache_dir;
 use super::form::{Form, Output, staged, with_suffix};
-use super::hash::hash_file;
+use super::full::Writing as _;
 use super::http::client;
-use super::layout::{artifact_manifest, index, write_blob};
+use super::layout::{artifact_manifest, index};
 use super::lock::{is_archive, told};
 use super::lockfile::{Lock, LockedFile, LockedImage};
 use super::manifest::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Verified};
 use super::packages::add_packages;
+use super::place::{bring, write_blob};
 use super::registry::{ImageName, Registries};
 use crate::error::{Context as _, Error, Result};
 use crate::exec::{Event, Outcome, Sink};
@@ -37,8 +38,8 @@ pub async fn build(
     out.check()?;
     let staging = Staging::new(out)?;
     let partial = staging.path.clone();
-    let making = || format!("failed to make {}", partial.display());
-    tokio::fs::create_dir_all(partial.join("blobs/sha256")).await.context(making)?;
+    let blobs = partial.join("blobs/sha256");
+    tokio::fs::create_dir_all(&blobs).await.writing(&blobs, None)?;
     let registries = Registries::new(maker.sources);
     let concurrency = concurrency.max(1);
     let mut artifacts: Vec<Artifact> =
@@ -76,7 +77,8 @@ pub async fn build(
         ("index.json", index(&manifest.artifacts, &size_of)?),
         ("bundle.json", canonical),
     ] {
-        tokio::fs::write(partial.join(name), text).await.context(|| format!("failed to write {name}"))?;
+        let path = partial.join(name);
+        tokio::fs::write(&path, &text).await.writing(&path, Some(text.len() as u64))?;
     }
     write_documents(&partial, maker).await?;
     staged(&partial, out, sink).await?;
@@ -84,11 +86,16 @@ pub async fn build(
 }
 
 /// Where the layout is put together: beside a directory's place; for a tar among the cache's files, so that its blobs
-/// are hard links to them and no byte is on the disk twice.
+/// are hard links to them and no byte is on the disk twice. Gone when dropped, unless it was put in place.
 struct Staging {
     path: PathBuf,
-    /// Takes the directory away.
-    _guard: Option<tempfile::TempDir>,
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // It is no bundle without its documents; what it held of a full disk is free again.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
 }
 
 impl Staging {
@@ -98,38 +105,13 @@ impl Staging {
             if path.exists() {
                 std::fs::remove_dir_all(&path).context(|| format!("failed to remove {}", path.display()))?;
             }
-            return Ok(Self { path, _guard: None });
+            return Ok(Self { path });
         }
         let cache = cache_dir();
-        let making = || format!("failed to make a directory in {}", cache.display());
-        std::fs::create_dir_all(&cache).context(making)?;
-        let dir = tempfile::Builder::new().prefix("staging-").tempdir_in(&cache).context(making)?;
-        Ok(Self { path: dir.path().to_owned(), _guard: Some(dir) })
+        std::fs::create_dir_all(&cache).writing(&cache, None)?;
+        let dir = tempfile::Builder::new().prefix("staging-").tempdir_in(&cache).writing(&cache, None)?;
+        Ok(Self { path: dir.keep() })
     }
-}
-
-/// Puts a cached blob into the bundle, hashed once more on the way. A hard link when the file system allows it: the
-/// cache's files are never written to again.
-pub(super) async fn place(dir: &Path, cached: &Path, digest: &Digest) -> Result<u64> {
-    let target = dir.join("blobs/sha256").join(digest.hex());
-    let found = hash_file(cached).await?;
-    if found != *digest {
-        let _ = tokio::fs::remove_file(cached).await;
-        return Err(Error::invalid(format!("the cached blob {digest} hashes to {found}; it was removed"))
-            .hint("run the same command again: it is fetched anew"));
-    }
-    let placing = || format!("failed to write {}", target.display());
-    match tokio::fs::hard_link(cached, &target).await {
-        Ok(()) => {}
-        // Another image has the same layer, and placed it. A copy would be onto the cache's own file, and empty it.
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(_) => {
-            let beside = tempfile::NamedTempFile::new_in(dir).context(placing)?.into_temp_path();
-            tokio::fs::copy(cached, &beside).await.context(placing)?;
-            beside.persist(&target).context(placing)?;
-        }
-    }
-    Ok(tokio::fs::metadata(&target).await.context(placing)?.len())
 }
 
 async fn add_file(dir: &Path, file: &LockedFile, sink: &dyn Sink) -> Result<Artifact> {
@@ -138,8 +120,7 @@ async fn add_file(dir: &Path, file: &LockedFile, sink: &dyn Sink) -> Result<Arti
         let url = file.url.clone();
         let request = move || Ok(client()?.get(&url));
         let progress = |done, total| sink.event(&Event::Progress { step: step.clone(), done, total });
-        let cached = fetch(&file.url, &file.sha256, &request, &progress).await?;
-        let size = place(dir, &cached, &file.sha256).await?;
+        let (cached, size) = bring(dir, &file.url, &file.sha256, &request, &progress).await?;
         let members = if is_archive(file) {
             tokio::task::spawn_blocking(move || members(&cached))
                 .await
@@ -154,7 +135,7 @@ async fn add_file(dir: &Path, file: &LockedFile, sink: &dyn Sink) -> Result<Arti
             kind: file.kind,
             name: file.name.clone(),
             version: file.version.clone(),
-            arch: file.arch,
+            arch: Some(file.arch),
             digest: file.sha256.clone(),
             size,
             source: file.url.clone(),
@@ -201,8 +182,7 @@ async fn add_image(
             let request = registries.blob_request(&image, &url).await?;
             let progress =
                 |done: u64, _| sink.event(&Event::Progress { step: step.clone(), done: before + done, total });
-            let cached = fetch(&url, &blob, request.as_ref(), &progress).await?;
-            let size = place(dir, &cached, &blob).await?;
+            let (_, size) = bring(dir, &url, &blob, request.as_ref(), &progress).await?;
             if size != said {
                 return Err(Error::invalid(format!("{url} has {size} bytes, its manifest says {said}")));
             }
@@ -217,7 +197,7 @@ async fn add_image(
             kind: ArtifactKind::Image,
             name: locked.name.clone(),
             version: image.tag.clone(),
-            arch,
+            arch: Some(arch),
             digest: digest.clone(),
             size: blobs.iter().map(|b| b.size).sum(),
             source: registries.blob_url(&image, digest).replace("/blobs/", "/manifests/"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::form::{Contents, Item, Links, Output, Written, blob_name, write};
+use super::form::{Contents, Hashing, Item, Output, Written, blob_name, write};
 use super::known::Known;
 use super::lockfile::Lock;
 use super::manifest::{BundleManifest, Digest};
@@ -132,7 +132,7 @@ pub async fn delta(
     if let Some(delta) = &delta {
         contents.files.insert(DELTA.into(), Item::Made(delta.to_json()));
     }
-    let written = write(contents, out, Links::Hashed, sink).await?;
+    let written = write(contents, out, Hashing::All, sink).await?;
     Ok((delta, written))
 }
 
@@ -186,7 +186,7 @@ pub async fn merge(inputs: &[PathBuf], out: &Output, sink: Arc<dyn Sink>) -> Res
     let contents = Contents { place: first.place().clone(), volumes: None, files };
     let whole = Bundle { contents, manifest: first.manifest.clone(), delta: None };
     whole.verify(sink.as_ref()).await?;
-    let written = write(whole.contents, out, Links::Trusted, sink).await?;
+    let written = write(whole.contents, out, Hashing::Copies, sink).await?;
     Ok((whole.manifest, written))
 }
 

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::charts::ANY_ARCH;
 use super::known::Known;
 use super::lockfile::Lock;
-use super::manifest::{ArtifactKind, BundleManifest, Digest};
+use super::manifest::{ArtifactKind, BundleManifest, Digest, arch_name};
 use super::packages::{index_name, package_name};
 use crate::inventory::PackageKind;
 
@@ -139,7 +138,7 @@ fn of_lock(lock: &Lock) -> Vec<(Key, Entry)> {
     });
     let pinned = |kind, name: &str, version: &str, digest: &Digest| {
         let entry = Entry { version: version.into(), digest: digest.clone(), size: None };
-        ((kind, name.to_owned(), ANY_ARCH.as_str().to_owned()), entry)
+        ((kind, name.to_owned(), arch_name(None).to_owned()), entry)
     };
     // A chart that several releases use stands in the bundle once.
     let mut seen = BTreeSet::new();
@@ -154,7 +153,7 @@ fn of_lock(lock: &Lock) -> Vec<(Key, Entry)> {
 }
 
 /// Name and tag of an image, or name and digest.
-fn tagged(image: &str) -> Option<(&str, &str)> {
+pub(super) fn tagged(image: &str) -> Option<(&str, &str)> {
     image.split_once('@').or_else(|| image.rsplit_once(':'))
 }
 
@@ -165,7 +164,10 @@ fn of_manifest(manifest: &BundleManifest) -> Vec<(Key, Entry)> {
         let image = (a.kind == ArtifactKind::Image).then(|| tagged(&a.name)).flatten();
         let name = image.map_or(a.name.as_str(), |(name, _)| name);
         let entry = Entry { version: a.version.clone(), digest: a.digest.clone(), size: Some(a.size) };
-        ((a.kind, name.to_owned(), a.arch.as_str().to_owned()), entry)
+        // Charts and manifests once were written down with an architecture, which they never had.
+        let any = matches!(a.kind, ArtifactKind::Chart | ArtifactKind::Manifest);
+        let arch = if any { arch_name(None) } else { a.arch_name() };
+        ((a.kind, name.to_owned(), arch.to_owned()), entry)
     });
     artifacts.collect()
 }
@@ -195,6 +197,15 @@ mod tests {
             }
         }
         by_key
+    }
+
+    #[test]
+    fn a_chart_once_written_down_with_an_architecture_is_the_same_chart() {
+        let new = crate::bundle::sample::manifest();
+        let mut old = new.clone();
+        old.artifacts.iter_mut().for_each(|a| a.arch = Some(crate::inventory::Arch::Amd64));
+        let diff = diff(&Known::Manifest(old), &Known::Manifest(new));
+        assert!(diff.is_empty(), "{diff:?}");
     }
 
     proptest! {

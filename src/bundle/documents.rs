@@ -6,12 +6,13 @@ use std::path::Path;
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
+use super::full::Writing as _;
 use super::licences::Labels;
 use super::manifest::{ArtifactKind, Digest};
 use super::provenance::{Provenance, provenance, provenance_problems};
 use super::sbom::{cyclonedx, same_facts, spdx};
 use super::store::Bundle;
-use crate::error::{Context as _, Result};
+use crate::error::Result;
 use crate::inventory::Sources;
 
 const CYCLONEDX: &str = "sbom.cdx.json";
@@ -84,7 +85,8 @@ pub async fn write_documents(dir: &Path, maker: &Maker<'_>) -> Result<()> {
 }
 
 async fn write(dir: &Path, name: &str, text: &str) -> Result<()> {
-    tokio::fs::write(dir.join(name), text).await.context(|| format!("failed to write {name}"))
+    let path = dir.join(name);
+    tokio::fs::write(&path, text).await.writing(&path, Some(text.len() as u64))
 }
 
 /// The digests of the files that the provenance vouches for, as they are; without those that cannot be read.

@@ -6,8 +6,9 @@ use futures::StreamExt as _;
 use reqwest::{RequestBuilder, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
+use super::full::Writing as _;
 use super::http::{ATTEMPTS, back_off, bad_status, is_passing, unreachable};
 use super::manifest::Digest;
 use crate::error::{Context as _, Error, Result};
@@ -25,22 +26,31 @@ pub(super) fn cached(digest: &Digest) -> PathBuf {
 }
 
 /// Fetches what `request` (called once per attempt) names into the cache and returns its path. A blob that is in the
-/// cache is taken from there: it was hashed when it came, and `bundle build` hashes it again.
+/// cache is taken from there: it was hashed when it came, and a build hashes it again.
 pub(super) async fn fetch(
     url: &str,
     digest: &Digest,
     request: &(dyn Fn() -> Result<RequestBuilder> + Send + Sync),
     progress: &(dyn Fn(u64, u64) + Send + Sync),
 ) -> Result<PathBuf> {
+    let _busy = busy(digest).await;
+    Ok(fetch_held(url, digest, request, progress).await?.0)
+}
+
+/// As [`fetch`], for who holds [`busy`]. Tells too whether it came just now, and was hashed on its way.
+pub(super) async fn fetch_held(
+    url: &str,
+    digest: &Digest,
+    request: &(dyn Fn() -> Result<RequestBuilder> + Send + Sync),
+    progress: &(dyn Fn(u64, u64) + Send + Sync),
+) -> Result<(PathBuf, bool)> {
     let target = cached(digest);
-    // Images share layers and are fetched side by side: the second waits, and finds it in the cache.
-    let _busy = BUSY[first_byte(digest)].lock().await;
     if tokio::fs::try_exists(&target).await.unwrap_or(false) {
-        return Ok(target);
+        return Ok((target, false));
     }
     let partial = cache_dir().join("partial").join(digest.hex());
     for dir in [&partial, &target].into_iter().filter_map(|p| p.parent()) {
-        tokio::fs::create_dir_all(dir).await.context(|| format!("failed to make {}", dir.display()))?;
+        tokio::fs::create_dir_all(dir).await.writing(dir, None)?;
     }
     let mut last = None;
     for attempt in 1..=ATTEMPTS {
@@ -49,10 +59,8 @@ pub(super) async fn fetch(
         }
         match once(url, &partial, request, progress).await {
             Ok(found) if found == *digest => {
-                tokio::fs::rename(&partial, &target)
-                    .await
-                    .context(|| format!("failed to keep {}", target.display()))?;
-                return Ok(target);
+                tokio::fs::rename(&partial, &target).await.writing(&target, None)?;
+                return Ok((target, true));
             }
             Ok(found) => {
                 // A resumed half may be of another file; only a download in one piece proves the server wrong.
@@ -73,6 +81,11 @@ pub(super) async fn fetch(
 
 /// Held while a blob with this first byte is fetched: one at a time writes a partial file.
 static BUSY: [Mutex<()>; 256] = [const { Mutex::const_new(()) }; 256];
+
+/// Images share layers and are fetched side by side: the second waits, and finds it in the cache.
+pub(super) async fn busy(digest: &Digest) -> MutexGuard<'static, ()> {
+    BUSY[first_byte(digest)].lock().await
+}
 
 fn first_byte(digest: &Digest) -> usize {
     // A digest is 64 hexadecimal digits.
@@ -99,7 +112,6 @@ async fn once(
     request: &(dyn Fn() -> Result<RequestBuilder> + Send + Sync),
     progress: &(dyn Fn(u64, u64) + Send + Sync),
 ) -> std::result::Result<Digest, Failure> {
-    let writing = || format!("failed to write {}", partial.display());
     let (mut hasher, mut have) = hash_start(partial).await.map_err(lasting)?;
     let mut builder = request().map_err(lasting)?;
     if have > 0 {
@@ -126,7 +138,7 @@ async fn once(
         .append(have > 0)
         .open(partial)
         .await
-        .context(writing)
+        .writing(partial, Some(total))
         .map_err(lasting)?;
     let mut body = answer.bytes_stream();
     while let Some(piece) = body.next().await {
@@ -140,13 +152,13 @@ async fn once(
                 ));
             }
         };
-        file.write_all(&piece).await.context(writing).map_err(lasting)?;
+        file.write_all(&piece).await.writing(partial, Some(total)).map_err(lasting)?;
         hasher.update(&piece);
         have += piece.len() as u64;
         progress(have, total.max(have));
     }
-    file.flush().await.context(writing).map_err(lasting)?;
-    file.sync_all().await.context(writing).map_err(lasting)?;
+    file.flush().await.writing(partial, Some(total)).map_err(lasting)?;
+    file.sync_all().await.writing(partial, Some(total)).map_err(lasting)?;
     if have < total {
         return Err(passing(Error::failed(format!("{url} ended after {have} of {total} bytes"))));
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::manifest::{Artifact, ArtifactKind, BlobRef, Digest};
+use super::place::write_blob;
 use crate::error::{Context as _, Error, Result};
 
 /// The media type of an OCI image manifest.
@@ -15,14 +16,6 @@ pub(super) const ARTIFACT_TYPE: &str = "application/vnd.provision.artifact.v1";
 /// The media type and the content of an artifact's empty config (OCI image specification 1.1).
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 const EMPTY: &[u8] = b"{}";
-
-/// Writes bytes as a blob and returns its digest.
-pub(super) async fn write_blob(dir: &Path, bytes: &[u8]) -> Result<Digest> {
-    let digest = Digest::of(bytes);
-    let path = dir.join("blobs/sha256").join(digest.hex());
-    tokio::fs::write(&path, bytes).await.context(|| format!("failed to write {}", path.display()))?;
-    Ok(digest)
-}
 
 /// Writes the manifest that carries a file as an OCI artifact; the file's blob is there already.
 pub(super) async fn artifact_manifest(dir: &Path, title: &str, blob: &BlobRef) -> Result<Digest> {
@@ -43,7 +36,7 @@ pub(super) async fn artifact_manifest(dir: &Path, title: &str, blob: &BlobRef) -
 /// Names and versions of packages hold what a reference must not: `libstdc++6`, `1:2.0~rc1`.
 fn package_reference(artifact: &Artifact) -> String {
     let plain = |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric() && !"/.-_".contains(c), "_");
-    format!("{}:{}-{}", plain(&artifact.name), plain(&artifact.version), artifact.arch.as_str())
+    format!("{}:{}-{}", plain(&artifact.name), plain(&artifact.version), artifact.arch_name())
 }
 
 /// The digests of the manifests that an `index.json` lists.
@@ -71,7 +64,10 @@ pub(super) fn index(artifacts: &[Artifact], size_of: &dyn Fn(&Artifact) -> Resul
             // As helm pushes it: a tag has no `+`.
             ArtifactKind::Chart => format!("{}:{}", artifact.name, artifact.version.replace('+', "_")),
             ArtifactKind::Package => package_reference(artifact),
-            _ => format!("{}:{}-{}", artifact.name, artifact.version, artifact.arch.as_str()),
+            _ => match artifact.arch {
+                Some(arch) => format!("{}:{}-{}", artifact.name, artifact.version, arch.as_str()),
+                None => format!("{}:{}", artifact.name, artifact.version),
+            },
         };
         let mut annotations = json!({ "org.opencontainers.image.ref.name": reference });
         if artifact.kind == ArtifactKind::Image {
@@ -88,8 +84,8 @@ pub(super) fn index(artifacts: &[Artifact], size_of: &dyn Fn(&Artifact) -> Resul
             "size": size_of(artifact)?,
             "annotations": annotations,
         });
-        if artifact.kind != ArtifactKind::Chart {
-            entry["platform"] = json!({ "architecture": artifact.arch.as_str(), "os": "linux" });
+        if let Some(arch) = artifact.arch {
+            entry["platform"] = json!({ "architecture": arch.as_str(), "os": "linux" });
         }
         if !matches!(artifact.kind, ArtifactKind::Image | ArtifactKind::Chart) {
             entry["artifactType"] = json!(ARTIFACT_TYPE);

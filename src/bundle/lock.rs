@@ -1,6 +1,6 @@
 //! Making a lock: upstream is asked, nothing is guessed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::charts::lock_addons;
 use super::checksum::find_checksum;
 use super::fetch::fetch;
+use super::full::Writing as _;
 use super::http::{client, get_text};
 use super::lockfile::{LOCK_FORMAT, Lock, LockedFile, LockedImage};
 use super::manifest::{ArtifactKind, Digest};
@@ -26,22 +27,13 @@ const CONCURRENCY: usize = 8;
 /// their registries. The very kubeadm that is locked names the control plane's images.
 pub async fn lock(inv: &Inventory, sink: Arc<dyn Sink>) -> Result<Lock> {
     let wanted = wanted(inv)?;
-    let files: Vec<LockedFile> = futures::stream::iter(wanted.files.iter().map(|want| lock_file(want, sink.as_ref())))
-        .buffer_unordered(CONCURRENCY)
-        .try_collect()
-        .await?;
-    let mut names = wanted.images;
+    let files = lock_files(&wanted.files, sink.as_ref()).await?;
+    let mut names: BTreeSet<String> = wanted.images.into_iter().collect();
     names.extend(kubeadm_images(inv, &files, sink.as_ref()).await?);
     let registries = Registries::new(&inv.sources);
     let addons = lock_addons(inv, &files, &registries, sink.as_ref()).await?;
     names.extend(addons.images(inv));
-    names.sort();
-    names.dedup();
-    let images: Vec<LockedImage> =
-        futures::stream::iter(names.iter().map(|name| lock_image(inv, &registries, name, sink.as_ref())))
-            .buffer_unordered(CONCURRENCY)
-            .try_collect()
-            .await?;
+    let images = lock_images(inv, &registries, &names, sink.as_ref()).await?;
     let mut lock = Lock {
         format_version: LOCK_FORMAT,
         kubernetes: inv.cluster.version.trim_start_matches('v').into(),
@@ -51,8 +43,7 @@ pub async fn lock(inv: &Inventory, sink: Arc<dyn Sink>) -> Result<Lock> {
         manifests: addons.manifests,
         packages: Vec::new(),
     };
-    lock.files.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
-    lock.images.sort_by(|a, b| a.name.cmp(&b.name));
+    lock.sort();
     Ok(lock)
 }
 
@@ -73,6 +64,23 @@ pub(crate) async fn told<T>(
     let seconds = begun.elapsed().as_secs_f64();
     sink.event(&Event::StepEnded { step: step.into(), host: "-".into(), outcome, seconds });
     result.map(|(value, _)| value)
+}
+
+/// Pins these files.
+pub(super) async fn lock_files(wants: &[FileWant], sink: &dyn Sink) -> Result<Vec<LockedFile>> {
+    let each = futures::stream::iter(wants.iter().map(|want| lock_file(want, sink)));
+    each.buffer_unordered(CONCURRENCY).try_collect().await
+}
+
+/// Pins the images of these names.
+pub(super) async fn lock_images(
+    inv: &Inventory,
+    registries: &Registries<'_>,
+    names: &BTreeSet<String>,
+    sink: &dyn Sink,
+) -> Result<Vec<LockedImage>> {
+    let each = futures::stream::iter(names.iter().map(|name| lock_image(inv, registries, name, sink)));
+    each.buffer_unordered(CONCURRENCY).try_collect().await
 }
 
 async fn lock_file(want: &FileWant, sink: &dyn Sink) -> Result<LockedFile> {
@@ -119,7 +127,8 @@ pub(super) async fn hash_remote(url: &str, request: reqwest::RequestBuilder) -> 
     Ok(Digest::from_hash(hasher.finalize().as_ref()))
 }
 
-async fn kubeadm_images(inv: &Inventory, files: &[LockedFile], sink: &dyn Sink) -> Result<Vec<String>> {
+/// The control plane's images, as the locked kubeadm among `files` lists them.
+pub(super) async fn kubeadm_images(inv: &Inventory, files: &[LockedFile], sink: &dyn Sink) -> Result<Vec<String>> {
     let own = Arch::from_uname(std::env::consts::ARCH);
     let kubeadm = files.iter().find(|f| f.name == "kubeadm" && Some(f.arch) == own).ok_or_else(|| {
         Error::failed(format!(
@@ -160,11 +169,11 @@ async fn kubeadm_images(inv: &Inventory, files: &[LockedFile], sink: &dyn Sink) 
 
 /// The cache's files are not executable and stay so: a copy runs, in a directory that goes when it is dropped.
 async fn runnable_copy(source: &Path) -> Result<(tempfile::TempDir, PathBuf)> {
-    let making = || "failed to make a temporary copy of kubeadm".to_owned();
-    let dir = tempfile::tempdir().context(making)?;
+    let dir = tempfile::tempdir().writing(&std::env::temp_dir(), None)?;
     let path = dir.path().join("kubeadm");
-    tokio::fs::copy(source, &path).await.context(making)?;
-    tokio::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).await.context(making)?;
+    let size = tokio::fs::metadata(source).await.ok().map(|m| m.len());
+    tokio::fs::copy(source, &path).await.writing(&path, size)?;
+    tokio::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).await.writing(&path, size)?;
     Ok((dir, path))
 }
 

@@ -120,15 +120,20 @@ impl Lock {
     /// As written to disk.
     pub fn to_toml(&self) -> Result<String> {
         let mut sorted = self.clone();
-        sorted.files.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
-        sorted.images.sort_by(|a, b| a.name.cmp(&b.name));
-        sorted.charts.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-        sorted.manifests.sort_by(|a, b| a.name.cmp(&b.name));
-        sorted.packages.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
+        sorted.sort();
         let body = toml::to_string(&sorted).context(|| "failed to write the lock".into())?;
         Ok(format!(
             "# Made by `provision bundle lock`. Keep it in git; `provision bundle build` makes the bundle from it.\n{body}"
         ))
+    }
+
+    /// Puts everything in the order in which it is written.
+    pub(super) fn sort(&mut self) {
+        self.files.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
+        self.images.sort_by(|a, b| a.name.cmp(&b.name));
+        self.charts.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        self.manifests.sort_by(|a, b| a.name.cmp(&b.name));
+        self.packages.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
     }
 
     /// The digest that the `bundle.json` of a bundle made from it carries.

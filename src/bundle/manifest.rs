@@ -149,8 +149,9 @@ pub struct Artifact {
     pub name: String,
     /// Its version without a leading `v`; for an image its tag.
     pub version: String,
-    /// The architecture it is for.
-    pub arch: Arch,
+    /// The architecture it is for; none when it is for every one, like charts and manifests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<Arch>,
     /// The digest of the file; for an image of its (single-architecture) manifest.
     pub digest: Digest,
     /// The size in bytes of the file; for an image of all its blobs together.
@@ -166,6 +167,19 @@ pub struct Artifact {
     /// The regular files inside an archive.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Member>,
+}
+
+impl Artifact {
+    /// Its architecture in words.
+    #[must_use]
+    pub fn arch_name(&self) -> &'static str {
+        arch_name(self.arch)
+    }
+}
+
+/// An architecture in words: `any` when there is none.
+pub(super) fn arch_name(arch: Option<Arch>) -> &'static str {
+    arch.map_or("any", Arch::as_str)
 }
 
 /// A blob in `blobs/sha256/`.
@@ -264,9 +278,30 @@ impl BundleManifest {
         Digest::of(self.to_canonical_json().as_bytes())
     }
 
-    /// The artifact of this kind, name and architecture.
+    /// The artifact of this kind and name for this architecture.
     #[must_use]
     pub fn find(&self, kind: ArtifactKind, name: &str, arch: Arch) -> Option<&Artifact> {
-        self.artifacts.iter().find(|a| a.kind == kind && a.name == name && a.arch == arch)
+        self.artifacts.iter().find(|a| a.kind == kind && a.name == name && a.arch.is_none_or(|a| a == arch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::sample::manifest;
+
+    /// A chart that an earlier provision wrote down as amd64 is read as it stands, and so is its bundle's signature.
+    #[test]
+    fn charts_of_earlier_bundles_are_read_as_they_stand() -> Result<(), Error> {
+        let mut old = manifest();
+        assert!(!old.to_canonical_json().contains("\"arch\": null"));
+        assert_eq!(BundleManifest::from_json(&old.to_canonical_json(), "new")?.digest(), old.digest());
+        old.artifacts.iter_mut().for_each(|a| a.arch = Some(Arch::Amd64));
+        let read = BundleManifest::from_json(&old.to_canonical_json(), "old")?;
+        assert_eq!(read.digest(), old.digest());
+        assert!(read.find(ArtifactKind::Chart, "ingress", Arch::Arm64).is_none());
+        assert!(manifest().find(ArtifactKind::Chart, "ingress", Arch::Arm64).is_some());
+        assert!(manifest().find(ArtifactKind::Binary, "kubeadm", Arch::Arm64).is_none());
+        Ok(())
     }
 }

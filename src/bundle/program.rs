@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::fetch::cached;
+use super::full::Writing as _;
 use super::hash::hash_file;
 use super::lockfile::Lock;
 use super::manifest::Digest;
@@ -59,13 +60,12 @@ async fn keep(program: &Path) -> Result<Digest> {
     if target.exists() {
         return Ok(digest);
     }
-    let keeping = || format!("failed to keep {}", target.display());
     let dir = target.parent().unwrap_or(Path::new("."));
-    tokio::fs::create_dir_all(dir).await.context(keeping)?;
+    tokio::fs::create_dir_all(dir).await.writing(dir, None)?;
     // A name of its own: two programs may keep the same bytes at once.
     let partial = dir.join(format!("{}.{}.partial", digest.hex(), std::process::id()));
-    tokio::fs::copy(program, &partial).await.context(keeping)?;
-    tokio::fs::File::open(&partial).await.context(keeping)?.sync_all().await.context(keeping)?;
-    tokio::fs::rename(&partial, &target).await.context(keeping)?;
+    tokio::fs::copy(program, &partial).await.writing(&partial, None)?;
+    tokio::fs::File::open(&partial).await.writing(&partial, None)?.sync_all().await.writing(&partial, None)?;
+    tokio::fs::rename(&partial, &target).await.writing(&target, None)?;
     Ok(digest)
 }

@@ -12,7 +12,7 @@ pub(super) fn artifact(kind: ArtifactKind, name: &str, version: &str) -> Artifac
         kind,
         name: name.into(),
         version: version.into(),
-        arch: Arch::Amd64,
+        arch: (!matches!(kind, ArtifactKind::Chart | ArtifactKind::Manifest)).then_some(Arch::Amd64),
         digest: digest.clone(),
         size: 1000,
         source: format!("https://upstream.example/{version}/{}", name.rsplit('/').next().unwrap_or(name)),

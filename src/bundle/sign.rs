@@ -11,6 +11,7 @@ use minisign::{KeyPair, PublicKey as Key, SecretKey, SecretKeyBox};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::form::Contents;
+use super::full::Writing as _;
 use super::store::Bundle;
 use super::trust;
 use crate::error::{Context as _, Error, Result};
@@ -90,13 +91,13 @@ impl SigningKey {
         let signature = minisign::sign(Some(&public), &self.secret, text.as_bytes(), Some(&comment), Some(&untrusted))
             .context(signing)?;
         let place = dir.join(SIGNATURES);
-        std::fs::create_dir_all(&place).context(signing)?;
+        std::fs::create_dir_all(&place).writing(&place, None)?;
         let path = place.join(format!("{id}{SUFFIX}"));
         // A bundle is carried and read by others.
-        let mut file = beside(&path, 0o644).context(signing)?;
-        file.write_all(&signature.to_bytes()).context(signing)?;
-        file.as_file().sync_all().context(signing)?;
-        file.persist(&path).context(signing)?;
+        let mut file = beside(&path, 0o644).writing(&path, None)?;
+        file.write_all(&signature.to_bytes()).writing(&path, None)?;
+        file.as_file().sync_all().writing(&path, None)?;
+        file.persist(&path).map_err(|e| e.error).writing(&path, None)?;
         sync_dir(&place).context(signing)?;
         Ok(path)
     }

@@ -123,7 +123,7 @@ pub fn closure(inv: &Inventory, manifest: &BundleManifest) -> Vec<String> {
         let images: Vec<&str> = manifest
             .artifacts
             .iter()
-            .filter(|a| a.kind == ArtifactKind::Image && a.arch == *arch)
+            .filter(|a| a.kind == ArtifactKind::Image && a.arch == Some(*arch))
             .map(|a| a.name.as_str())
             .collect();
         for image in &wanted.images {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::args::{BundleCommand, Global};
 use super::bundle_verify::Asked;
 use super::survey::load;
-use super::{bundle_sign, bundle_verify};
+use super::{bundle_lock, bundle_sign, bundle_verify};
 use crate::bundle::{self, Lock, Maker, addon_gaps, closure};
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Error, Result};
 use crate::exec::Sink;
 use crate::report::reporter;
 
@@ -19,18 +19,9 @@ pub(super) fn sink(global: &Global) -> Arc<dyn Sink> {
 
 pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<ExitCode> {
     match command {
-        BundleCommand::Lock { inventory, lock, allow_expired } => {
+        BundleCommand::Lock { inventory, lock, update, allow_expired } => {
             let inv = load(&inventory.inventory)?;
-            let mut made = bundle::lock(&inv, sink(global)).await?;
-            made.packages = bundle::lock_packages(&inv, allow_expired, sink(global)).await?;
-            std::fs::write(&lock, made.to_toml()?).context(|| format!("failed to write {}", lock.display()))?;
-            let more: String =
-                [("charts", made.charts.len()), ("manifests", made.manifests.len()), ("packages", made.packages.len())]
-                    .into_iter()
-                    .filter(|(_, n)| *n > 0)
-                    .map(|(what, n)| format!(", {n} {what}"))
-                    .collect();
-            println!("{}: {} files, {} images{more}", lock.display(), made.files.len(), made.images.len());
+            bundle_lock::lock(&inv, &lock, &update, allow_expired, global).await?;
         }
         BundleCommand::Build { inventory, lock, out, builder } => {
             let inv = load(&inventory.inventory)?;

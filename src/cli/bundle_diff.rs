@@ -18,7 +18,7 @@ pub(super) fn diff(old: &Path, new: &Path, detailed_exitcode: bool, global: &Glo
     Ok(if detailed_exitcode && !diff.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
 
-fn text(diff: &Diff) -> String {
+pub(super) fn text(diff: &Diff) -> String {
     if diff.is_empty() {
         return "no difference\n".into();
     }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::args::SbomForm;
-use crate::bundle::{self, Bundle, image_labels};
+use crate::bundle::{self, Bundle, Writing as _, image_labels};
 use crate::error::{Context as _, Result};
 use crate::report::Format;
 
@@ -47,15 +47,15 @@ fn print(text: &str) -> Result<()> {
 }
 
 /// Writes a file that is whole or not there: beside its place, then renamed.
-fn write_whole(out: &Path, text: &str) -> Result<()> {
-    let writing = || format!("failed to write {}", out.display());
+pub(super) fn write_whole(out: &Path, text: &str) -> Result<()> {
+    let size = Some(text.len() as u64);
     let dir = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(dir)
-        .context(writing)?;
-    file.write_all(text.as_bytes()).context(writing)?;
-    file.as_file().sync_all().context(writing)?;
-    file.persist(out).context(writing)?;
+        .writing(out, size)?;
+    file.write_all(text.as_bytes()).writing(out, size)?;
+    file.as_file().sync_all().writing(out, size)?;
+    file.persist(out).map_err(|e| e.error).writing(out, size)?;
     Ok(())
 }

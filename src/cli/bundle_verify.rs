@@ -173,7 +173,7 @@ fn read_key(given: &str) -> Result<PublicKey> {
 /// The artifacts that were checked against nothing of their upstream.
 fn by_the_lock_alone(manifest: &BundleManifest) -> Vec<String> {
     let alone = manifest.artifacts.iter().filter(|a| a.verified == Verified::LockOnly);
-    alone.map(|a| format!("{} {} for {}", a.name, a.version, a.arch.as_str())).collect()
+    alone.map(|a| format!("{} {} for {}", a.name, a.version, a.arch_name())).collect()
 }
 
 fn strict(dir: &Path, manifest: &BundleManifest) -> Result<()> {

@@ -6,6 +6,7 @@ mod bundle;
 mod bundle_delta;
 mod bundle_diff;
 mod bundle_inspect;
+mod bundle_lock;
 mod bundle_pack;
 mod bundle_push;
 mod bundle_sign;

@@ -27,5 +27,6 @@ pub use registry::{Registry, RegistryMode};
 pub use resolve::{ApiEndpoint, Node, SshTarget};
 pub use sample::SAMPLE;
 pub use schema::schema;
+pub(crate) use structure::nearest;
 pub(crate) use trust::key_id;
 pub use trust::{PublicKey, Signer, Trust, UnsignedBundle};

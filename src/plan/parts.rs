@@ -44,7 +44,7 @@ impl<'a> Parts<'a> {
     /// All packages of a type for this architecture.
     pub(super) fn packages(&self, kind: PackageKind, arch: Arch) -> Vec<&'a Artifact> {
         let prefix = package_name(kind, "");
-        let of = |a: &&Artifact| a.kind == ArtifactKind::Package && a.arch == arch && a.name.starts_with(&prefix);
+        let of = |a: &&Artifact| a.kind == ArtifactKind::Package && a.arch == Some(arch) && a.name.starts_with(&prefix);
         self.bundle.artifacts.iter().filter(of).collect()
     }
 
@@ -68,7 +68,7 @@ impl<'a> Parts<'a> {
         Ok(self
             .images()
             .into_iter()
-            .filter(|a| a.arch == arch && !pulled.contains(a.name.as_str()))
+            .filter(|a| a.arch == Some(arch) && !pulled.contains(a.name.as_str()))
             .filter(|a| control_plane || !CONTROL_PLANE_ONLY.contains(&base_name(&a.name)))
             .collect())
     }

@@ -19,7 +19,7 @@ fn artifact(kind: ArtifactKind, name: &str, member: Option<&str>) -> Artifact {
         kind,
         name: name.into(),
         version: "2.0.0".into(),
-        arch: Arch::Amd64,
+        arch: Some(Arch::Amd64),
         digest: digest.clone(),
         size: 10,
         source: String::new(),

@@ -175,10 +175,12 @@ fn tag_target(repository: &mut Repository, artifacts: &[&Artifact]) -> Result<Di
         .iter()
         .filter_map(|a| {
             let known = repository.manifests.get(&a.manifest)?;
-            Some(json!({
-                "mediaType": known.media_type, "digest": a.manifest.to_string(), "size": known.size,
-                "platform": { "architecture": a.arch.as_str(), "os": "linux" },
-            }))
+            let mut entry =
+                json!({ "mediaType": known.media_type, "digest": a.manifest.to_string(), "size": known.size });
+            if let Some(arch) = a.arch {
+                entry["platform"] = json!({ "architecture": arch.as_str(), "os": "linux" });
+            }
+            Some(entry)
         })
         .collect();
     let index =

@@ -20,7 +20,10 @@ pub struct Place {
 ///
 /// Errors (`Invalid`): an image without a full name.
 pub fn place(artifact: &Artifact) -> Result<Place> {
-    let versioned = || tag(&format!("{}-{}", artifact.version, artifact.arch.as_str()));
+    let versioned = || match artifact.arch {
+        Some(arch) => tag(&format!("{}-{}", artifact.version, arch.as_str())),
+        None => tag(&artifact.version),
+    };
     let ours = |below: &str, tag: String| Place {
         repository: format!("provision/{below}{}", path(&artifact.name)),
         tag,

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The bundle's benchmark: build, verify and serve beside the tools an engineer would reach for, on the same bytes from the
-# same local upstream, in one run. Prints ratios; asserts nothing. Needs root (it makes a lab once for its parts).
+# same local upstream, in one run, and then the delta of a patch release (bench_delta.sh). Prints ratios; asserts nothing.
+# Needs root (it makes a lab once for its parts).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 for p in curl skopeo docker-registry nginx-light apache2-utils time zstd rsync; do
@@ -18,7 +19,8 @@ cp "$work/labs/bundlebench/inventory.toml" "$work/inventory.toml"
 
 # The lab's upstream once more, on ports of our own.
 free() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-www=$(ls -d "$cache"/lab/debian/www-* | tail -n 1) http=$(free) registry=$(free) serve=$(free)
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$work/inventory.toml" | head -n 1)
+www=$cache/lab/debian/www-$version http=$(free) registry=$(free) serve=$(free)
 cat >"$work/nginx.conf" <<N
 daemon off; master_process off; pid $work/nginx.pid; error_log $work/nginx.log; events {}
 http { access_log off; sendfile on; server { listen 127.0.0.1:$http; root $www; } }
@@ -76,3 +78,5 @@ for what in "manifests/$tag 2000" "blobs/$blob 200"; do
     read -r or ot of <<<"$(per "http://127.0.0.1:$serve/v2/$image/$path" "$n")"
     awk -v k="${path%%/*}" -v dr="$dr" -v dt="$dt" -v or="$or" -v ot="$ot" -v f="$of" -v n="$n" 'BEGIN { printf "serve %s: %.0f requests/s, %.0f MB/s; docker-registry %.0f, %.0f: ratio %.2f (%d requests, %d failed)\n", k, or, ot, dr, dt, or/dr, n, f }'
 done
+
+bash tests/bundle/bench_delta.sh "$provision"

@@ -104,6 +104,11 @@ impl Site {
     }
 
     pub fn image(&self, name: &str) {
+        self.image_with(name, name.as_bytes());
+    }
+
+    /// An image whose one layer holds a file with this body.
+    pub fn image_with(&self, name: &str, body: &[u8]) {
         let (repository, tag) = name.split_once(':').unwrap();
         let blob = |body: Vec<u8>| {
             let (digest, size) = (Digest::of(&body), body.len());
@@ -112,7 +117,7 @@ impl Site {
         };
         let (config, config_size) =
             blob(format!("{{\"architecture\":\"amd64\",\"os\":\"linux\",\"x\":\"{name}\"}}").into_bytes());
-        let (layer, layer_size) = blob(targz(&[("file", name.as_bytes())]));
+        let (layer, layer_size) = blob(targz(&[("file", body)]));
         let manifest_type = "application/vnd.oci.image.manifest.v1+json";
         let manifest = json!({
             "schemaVersion": 2, "mediaType": manifest_type,

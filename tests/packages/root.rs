@@ -116,7 +116,7 @@ impl Root {
         for artifact in manifest.artifacts.iter().filter(|a| a.name.starts_with("rpm/")) {
             let name = artifact.name.trim_start_matches("rpm/");
             let bytes = bytes(&bundle.blob(&artifact.digest).unwrap());
-            put(&pool_path(kind, name, &artifact.version, artifact.arch), bytes);
+            put(&pool_path(kind, name, &artifact.version, artifact.arch.unwrap()), bytes);
         }
         assert_eq!(repository_dir(kind), "/var/lib/provision/repo/rpm");
         let mut command = Process::new("unshare");

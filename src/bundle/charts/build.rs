@@ -6,21 +6,17 @@ use std::path::Path;
 use serde_json::json;
 
 use super::local::PATH;
-use super::lock::{HELM_CONFIG, HELM_CONTENT, chart_image, fetch_layer, request};
+use super::lock::{HELM_CONFIG, HELM_CONTENT, chart_image, layer_request, request};
 use super::pack::meta_of;
-use crate::bundle::build::place;
-use crate::bundle::fetch::{cached, fetch};
-use crate::bundle::layout::{OCI_MANIFEST, artifact_manifest, write_blob};
+use crate::bundle::fetch::cached;
+use crate::bundle::layout::{OCI_MANIFEST, artifact_manifest};
 use crate::bundle::lock::told;
 use crate::bundle::lockfile::{Lock, LockedChart, LockedManifest};
 use crate::bundle::manifest::{Addon, Artifact, ArtifactKind, BlobRef, Digest, Verified};
+use crate::bundle::place::{bring, place_cached, write_blob};
 use crate::bundle::registry::Registries;
 use crate::error::{Context as _, Error, Result};
 use crate::exec::{Outcome, Sink};
-use crate::inventory::Arch;
-
-/// Charts and manifests are for every architecture; where one has to be written, it is this.
-pub(in crate::bundle) const ANY_ARCH: Arch = Arch::Amd64;
 
 /// What `bundle.json` says of the lock's charts and manifests. Pure.
 pub(in crate::bundle) fn addons(lock: &Lock) -> Vec<Addon> {
@@ -87,20 +83,23 @@ fn local(source: &str, digest: &Digest) -> Result<std::path::PathBuf> {
 }
 
 async fn add_chart(dir: &Path, registries: &Registries<'_>, chart: &LockedChart) -> Result<Artifact> {
-    let (path, verified) = if chart.source.starts_with(PATH) {
-        (local(&chart.source, &chart.sha256)?, Verified::LockOnly)
+    let (path, size, verified) = if chart.source.starts_with(PATH) {
+        let path = local(&chart.source, &chart.sha256)?;
+        let size = place_cached(dir, &path, &chart.sha256).await?;
+        (path, size, Verified::LockOnly)
     } else if let Some(reference) = chart.source.strip_prefix("oci://") {
         let image = chart_image(reference, &chart.version)?;
         let pinned = chart.manifest.as_ref().map_or_else(|| image.tag.clone(), ToString::to_string);
         registries.manifest(&image, &pinned).await.context(|| format!("failed to pull {}", chart.source))?;
-        (fetch_layer(&image, &chart.sha256, registries).await?, Verified::RegistryDigest)
+        let (url, request) = layer_request(&image, &chart.sha256, registries).await?;
+        let (path, size) = bring(dir, &url, &chart.sha256, request.as_ref(), &|_, _| {}).await?;
+        (path, size, Verified::RegistryDigest)
     } else {
-        let fetched =
-            fetch(&chart.source, &chart.sha256, request(&chart.source, registries)?.as_ref(), &|_, _| {}).await?;
+        let request = request(&chart.source, registries)?;
+        let (path, size) = bring(dir, &chart.source, &chart.sha256, request.as_ref(), &|_, _| {}).await?;
         let verified = chart.index_url.clone().map_or(Verified::LockOnly, |url| Verified::ChecksumFile { url });
-        (fetched, verified)
+        (path, size, verified)
     };
-    let size = place(dir, &path, &chart.sha256).await?;
     let meta = tokio::task::spawn_blocking(move || meta_of(&path))
         .await
         .context(|| format!("failed to look into {}", chart.source))??;
@@ -129,7 +128,7 @@ async fn add_chart(dir: &Path, registries: &Registries<'_>, chart: &LockedChart)
         kind: ArtifactKind::Chart,
         name: meta.name,
         version: meta.version,
-        arch: ANY_ARCH,
+        arch: None,
         digest: chart.sha256.clone(),
         size,
         source: chart.source.clone(),
@@ -141,18 +140,18 @@ async fn add_chart(dir: &Path, registries: &Registries<'_>, chart: &LockedChart)
 }
 
 async fn add_manifest(dir: &Path, registries: &Registries<'_>, locked: &LockedManifest) -> Result<Artifact> {
-    let path = if locked.source.starts_with(PATH) {
-        local(&locked.source, &locked.sha256)?
+    let size = if locked.source.starts_with(PATH) {
+        place_cached(dir, &local(&locked.source, &locked.sha256)?, &locked.sha256).await?
     } else {
-        fetch(&locked.source, &locked.sha256, request(&locked.source, registries)?.as_ref(), &|_, _| {}).await?
+        let request = request(&locked.source, registries)?;
+        bring(dir, &locked.source, &locked.sha256, request.as_ref(), &|_, _| {}).await?.1
     };
-    let size = place(dir, &path, &locked.sha256).await?;
     let blob = BlobRef { digest: locked.sha256.clone(), size, media_type: "application/yaml".into() };
     Ok(Artifact {
         kind: ArtifactKind::Manifest,
         name: locked.name.clone(),
         version: locked.sha256.short().to_owned(),
-        arch: ANY_ARCH,
+        arch: None,
         digest: locked.sha256.clone(),
         size,
         source: locked.source.clone(),

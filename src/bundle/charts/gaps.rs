@@ -139,7 +139,7 @@ pub fn addon_gaps(inv: &Inventory, manifest: &BundleManifest, known: &[Addon]) -
     }
     for arch in &inv.cluster.arch {
         let held = |image: &str| {
-            manifest.artifacts.iter().any(|a| a.kind == ArtifactKind::Image && a.arch == *arch && a.name == image)
+            manifest.artifacts.iter().any(|a| a.kind == ArtifactKind::Image && a.arch == Some(*arch) && a.name == image)
         };
         for (image, what) in needed.iter().filter(|(image, _)| !held(image)) {
             missing.push(format!("image {image} for {}, which {what} needs", arch.as_str()));

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use flate2::read::MultiGzDecoder;
 
 use super::images::images_in;
+use crate::bundle::full::Writing as _;
 use crate::error::{Context as _, Error, FailedCommand, Result};
 
 /// Longer than any chart takes to render.
@@ -42,15 +43,16 @@ impl Helm {
         let dir = tempfile::Builder::new()
             .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir()
-            .context(|| "failed to make a temporary directory".into())?;
+            .writing(&std::env::temp_dir(), None)?;
         let mut tar = tar::Archive::new(MultiGzDecoder::new(std::io::BufReader::new(archive)));
         for entry in tar.entries().context(unpacking)? {
             let mut entry = entry.context(unpacking)?;
             let is_helm = entry.header().entry_type().is_file() && entry.path_bytes().ends_with(b"/helm");
             if is_helm {
                 let path = dir.path().join("helm");
-                let options = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o700).open(path);
-                std::io::copy(&mut entry, &mut options.context(unpacking)?).context(unpacking)?;
+                let size = Some(entry.size());
+                let file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o700).open(&path);
+                std::io::copy(&mut entry, &mut file.writing(&path, size)?).writing(&path, size)?;
                 return Ok(Self { dir });
             }
         }
@@ -59,9 +61,9 @@ impl Helm {
 
     /// Keeps a packed chart beside helm and returns where. Blocking.
     pub(super) fn keep(&self, mut chart: impl Read) -> Result<PathBuf> {
-        let keeping = || "failed to write a chart".to_owned();
         let path = self.dir.path().join("chart.tgz");
-        std::io::copy(&mut chart, &mut std::fs::File::create(&path).context(keeping)?).context(keeping)?;
+        let mut file = std::fs::File::create(&path).writing(&path, None)?;
+        std::io::copy(&mut chart, &mut file).writing(&path, None)?;
         Ok(path)
     }
 
@@ -93,11 +95,11 @@ impl Helm {
         }
         for (number, text) in release.values.iter().enumerate() {
             let path = at(&format!("values-{number}.yaml"));
-            write_private(&path, text).context(attempted)?;
+            write_private(&path, text).writing(&path, Some(text.len() as u64))?;
             args.extend(["-f".into(), path.display().to_string()]);
         }
         let (out, err) = (at("stdout"), at("stderr"));
-        let file = |path: &PathBuf| std::fs::File::create(path).context(attempted);
+        let file = |path: &PathBuf| std::fs::File::create(path).writing(path, None);
         let mut child = Command::new(at("helm"))
             .args(&args)
             .current_dir(self.dir.path())

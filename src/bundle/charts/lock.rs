@@ -188,7 +188,8 @@ async fn from_registry(reference: &str, version: &str, registries: &Registries<'
             .hint("images have no place here: name the chart's own repository"));
     };
     let sha256: Digest = digest.parse()?;
-    let path = fetch_layer(&image, &sha256, registries).await?;
+    let (url, request) = layer_request(&image, &sha256, registries).await?;
+    let path = fetch(&url, &sha256, request.as_ref(), &|_, _| {}).await?;
     Ok(Found { path, sha256, source, manifest: Some(pulled.digest), index_url: None })
 }
 
@@ -197,11 +198,15 @@ pub(super) fn chart_image(reference: &str, version: &str) -> Result<ImageName> {
     ImageName::parse(&format!("{reference}:{}", version.replace('+', "_")))
 }
 
-/// A blob of a chart's repository, after its manifest was pulled.
-pub(super) async fn fetch_layer(image: &ImageName, digest: &Digest, registries: &Registries<'_>) -> Result<PathBuf> {
+/// Where a blob of a chart's repository is and how it is asked for, after its manifest was pulled.
+pub(super) async fn layer_request(
+    image: &ImageName,
+    digest: &Digest,
+    registries: &Registries<'_>,
+) -> Result<(String, MakeRequest)> {
     let url = registries.blob_url(image, digest);
     let request = registries.blob_request(image, &url).await?;
-    fetch(&url, digest, request.as_ref(), &|_, _| {}).await
+    Ok((url, request))
 }
 
 async fn lock_manifest(inv: &Inventory, manifest: &RawManifest, registries: &Registries<'_>) -> Result<LockedManifest> {

@@ -9,7 +9,7 @@ mod lock;
 mod pack;
 mod repo;
 
-pub(super) use build::{ANY_ARCH, add_addons, addons};
+pub(super) use build::{add_addons, addons};
 pub use gaps::{addon_gaps, addon_inputs, known_addons};
 pub use local::keep_local;
 pub(super) use lock::lock_addons;

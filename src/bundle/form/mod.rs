@@ -12,6 +12,6 @@ mod write_tar;
 
 pub(super) use contents::{BLOBS, Contents, Item, MANIFEST, blob_name, promised};
 pub use output::{Form, Output, Written};
-pub(super) use output::{Links, staged, write};
+pub(super) use output::{Hashing, staged, write};
 pub use size::parse_size;
 pub(super) use volumes::with_suffix;

@@ -9,6 +9,7 @@ use super::contents::{Contents, MANIFEST};
 use super::volume_list::VolumeList;
 use super::volumes::{list_path, volume_path};
 use super::{write_dir, write_tar};
+use crate::bundle::full::Writing as _;
 use crate::bundle::lock::told;
 use crate::error::{Context as _, Error, Result};
 use crate::exec::{Event, Outcome, Sink};
@@ -42,13 +43,15 @@ pub struct Written {
     pub volumes: u64,
 }
 
-/// What is done about blobs that are linked, not copied. Those that are copied are hashed on the way.
+/// Which blobs are hashed when a bundle is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::bundle) enum Links {
-    /// They were hashed just now.
-    Trusted,
-    /// They are hashed.
-    Hashed,
+pub(in crate::bundle) enum Hashing {
+    /// All of them.
+    All,
+    /// Those that are copied: what is linked was hashed just now, what is read again from a medium may read differently.
+    Copies,
+    /// None: they were hashed on their way to our own cache, in this very run.
+    None,
 }
 
 impl Output {
@@ -99,14 +102,14 @@ pub(in crate::bundle) async fn staged(made: &Path, out: &Output, sink: Arc<dyn S
     let contents = tokio::task::spawn_blocking(move || Contents::open(&from))
         .await
         .context(|| format!("failed to read {}", made.display()))??;
-    write(contents, out, Links::Hashed, sink).await.map(drop)
+    write(contents, out, Hashing::None, sink).await.map(drop)
 }
 
-/// Writes a bundle: streamed, beside its place, renamed when it is whole. Every blob that is copied is hashed.
+/// Writes a bundle: streamed, beside its place, renamed when it is whole.
 pub(in crate::bundle) async fn write(
     contents: Contents,
     out: &Output,
-    links: Links,
+    hashing: Hashing,
     sink: Arc<dyn Sink>,
 ) -> Result<Written> {
     out.check()?;
@@ -121,14 +124,14 @@ pub(in crate::bundle) async fn write(
                 teller.event(&Event::Progress { step: step.into(), done, total });
             };
             if let Some(parent) = to.place.parent() {
-                std::fs::create_dir_all(parent).context(|| format!("failed to make {}", parent.display()))?;
+                std::fs::create_dir_all(parent).writing(parent, None)?;
             }
             let written = match to.form {
                 Form::Directory => {
-                    write_dir::write(&contents, &to.place, links, &progress).map(|()| (contents.size(), 1))
+                    write_dir::write(&contents, &to.place, hashing, &progress).map(|()| (contents.size(), 1))
                 }
-                Form::Tar => write_tar::write(&contents, &to.place, None, &progress),
-                Form::Volumes(size) => write_tar::write(&contents, &to.place, Some(size), &progress),
+                Form::Tar => write_tar::write(&contents, &to.place, None, hashing, &progress),
+                Form::Volumes(size) => write_tar::write(&contents, &to.place, Some(size), hashing, &progress),
             };
             written.map(|(bytes, volumes)| Written { bytes, volumes })
         });

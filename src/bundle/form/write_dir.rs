@@ -5,18 +5,19 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::contents::{Contents, Item, MANIFEST, promised};
-use super::output::Links;
+use super::output::Hashing;
 use super::pour::{pour, same};
 use super::volumes::with_suffix;
 use super::write_tar::sync_parent;
+use crate::bundle::full::Writing as _;
 use crate::bundle::hash::hash_now;
 use crate::error::{Context as _, Error, Result};
 
 /// Writes `contents` as the directory `place`, which is replaced when the new one is whole. Blocking.
-pub(super) fn write(contents: &Contents, place: &Path, links: Links, told: &dyn Fn(u64)) -> Result<()> {
+pub(super) fn write(contents: &Contents, place: &Path, hashing: Hashing, told: &dyn Fn(u64)) -> Result<()> {
     let partial = with_suffix(place, ".partial");
     remove(&partial)?;
-    let written = fill(contents, &partial, links, told).and_then(|()| put_in_place(&partial, place));
+    let written = fill(contents, &partial, hashing, told).and_then(|()| put_in_place(&partial, place));
     if written.is_err() {
         // The error of the writing is the one to tell.
         let _ = std::fs::remove_dir_all(&partial);
@@ -24,32 +25,28 @@ pub(super) fn write(contents: &Contents, place: &Path, links: Links, told: &dyn 
     written
 }
 
-fn fill(contents: &Contents, partial: &Path, links: Links, told: &dyn Fn(u64)) -> Result<()> {
+fn fill(contents: &Contents, partial: &Path, hashing: Hashing, told: &dyn Fn(u64)) -> Result<()> {
     for (name, item) in contents.in_order() {
         let target = partial.join(name);
-        let writing = || format!("failed to write {}", target.display());
+        let size = Some(item.size());
         if let Some(parent) = target.parent() {
-            std::fs::create_dir_all(parent).context(writing)?;
+            std::fs::create_dir_all(parent).writing(parent, None)?;
         }
         if let Some(source) = whole_file(item)
             && std::fs::hard_link(source, &target).is_ok()
         {
-            if let (Links::Hashed, Some(digest), Item::Stored(blob)) = (links, promised(name), item) {
+            if let (Hashing::All, Some(digest), Item::Stored(blob)) = (hashing, promised(name), item) {
                 same(&digest, &hash_now(blob)?, item)?;
             }
             told(item.size());
             continue;
         }
-        let mut file = File::create_new(&target).context(writing)?;
-        pour(name, item, &mut |bytes| {
+        let mut file = File::create_new(&target).writing(&target, size)?;
+        pour(name, item, hashing, &mut |bytes| {
             told(bytes.len() as u64);
-            file.write_all(bytes).map_err(|e| {
-                Error::failed(writing())
-                    .source(e)
-                    .hint("nothing of it was kept; with no space left, free some and run the same command again")
-            })
+            file.write_all(bytes).writing(&target, size)
         })?;
-        file.sync_all().context(writing)?;
+        file.sync_all().writing(&target, size)?;
     }
     Ok(())
 }
@@ -76,7 +73,12 @@ pub(super) fn put_in_place(partial: &Path, place: &Path) -> Result<()> {
         remove(&old)?;
         std::fs::rename(place, &old).context(moving)?;
     }
-    std::fs::rename(partial, place).context(moving)?;
+    let moved = std::fs::rename(partial, place);
+    if moved.is_err() {
+        // What stood there stands there again; that it could not be moved is the error to tell.
+        let _ = std::fs::rename(&old, place);
+    }
+    moved.writing(place, None)?;
     sync_parent(place)?;
     remove(&old)
 }

@@ -10,10 +10,12 @@ use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 
 use super::contents::Contents;
+use super::output::Hashing;
 use super::pour::pour;
 use super::tar_index::{BLOCK, END};
 use super::volume_list::{MAX_VOLUMES, VolumeList};
 use super::volumes::{list_path, volume_path, with_suffix};
+use crate::bundle::full::Writing as _;
 use crate::bundle::manifest::Digest;
 use crate::error::{Context as _, Error, Kind, Result};
 
@@ -22,7 +24,13 @@ const IN_FLIGHT: usize = 4;
 
 /// Writes the tar of `contents` at `place`, or its volumes of `volume` bytes and their list. Returns the bytes and the
 /// number of files written. Blocking.
-pub(super) fn write(contents: &Contents, place: &Path, volume: Option<u64>, told: &dyn Fn(u64)) -> Result<(u64, u64)> {
+pub(super) fn write(
+    contents: &Contents,
+    place: &Path,
+    volume: Option<u64>,
+    hashing: Hashing,
+    told: &dyn Fn(u64),
+) -> Result<(u64, u64)> {
     let padded = |size: u64| size.next_multiple_of(BLOCK) + BLOCK;
     let total = contents.files.values().map(|i| padded(i.size())).sum::<u64>() + END;
     let count = volume.map_or(1, |v| total.div_ceil(v));
@@ -33,13 +41,13 @@ pub(super) fn write(contents: &Contents, place: &Path, volume: Option<u64>, told
     let (send, receive) = sync_channel::<Vec<u8>>(IN_FLIGHT);
     let made = std::thread::scope(|threads| {
         let writer = threads.spawn(move || {
-            let mut writer = Writer::new(place, volume);
+            let mut writer = Writer::new(place, volume, total);
             for piece in receive {
                 writer.write(&piece)?;
             }
             writer.finish()
         });
-        let fed = feed(contents, told, &mut |bytes| {
+        let fed = feed(contents, hashing, told, &mut |bytes| {
             // Nobody listens when the writer failed: its error says why.
             send.send(bytes.to_vec()).context(|| format!("failed to write {}", place.display()))
         });
@@ -51,11 +59,16 @@ pub(super) fn write(contents: &Contents, place: &Path, volume: Option<u64>, told
     Ok((total, count))
 }
 
-fn feed(contents: &Contents, told: &dyn Fn(u64), put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+fn feed(
+    contents: &Contents,
+    hashing: Hashing,
+    told: &dyn Fn(u64),
+    put: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let zeros = [0; END as usize];
     for (name, item) in contents.in_order() {
         put(header(name, item.size())?.as_bytes())?;
-        pour(name, item, &mut |bytes| {
+        pour(name, item, hashing, &mut |bytes| {
             told(bytes.len() as u64);
             put(bytes)
         })?;
@@ -79,16 +92,18 @@ fn header(name: &str, size: u64) -> Result<Header> {
     Ok(header)
 }
 
-/// Files under construction, taken away when they are not finished.
+/// Files under construction, taken away when they are not put in place.
 struct Made {
     partials: Vec<PathBuf>,
     /// The volumes' size and digests, when split.
     split: Option<(u64, Vec<Digest>)>,
+    /// Their list.
+    list: Option<PathBuf>,
 }
 
 impl Drop for Made {
     fn drop(&mut self) {
-        for path in &self.partials {
+        for path in self.partials.iter().chain(&self.list) {
             let _ = std::fs::remove_file(path);
         }
     }
@@ -99,12 +114,14 @@ struct Writer<'a> {
     made: Made,
     current: Option<(File, Sha256)>,
     room: u64,
+    /// Bytes of the whole tar.
+    total: u64,
 }
 
 impl<'a> Writer<'a> {
-    fn new(place: &'a Path, volume: Option<u64>) -> Self {
-        let made = Made { partials: Vec::new(), split: volume.map(|size| (size, Vec::new())) };
-        Self { place, made, current: None, room: 0 }
+    fn new(place: &'a Path, volume: Option<u64>, total: u64) -> Self {
+        let made = Made { partials: Vec::new(), split: volume.map(|size| (size, Vec::new())), list: None };
+        Self { place, made, current: None, room: 0, total }
     }
 
     fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
@@ -117,11 +134,7 @@ impl<'a> Writer<'a> {
             let (Some((file, hasher)), Some(path)) = (&mut self.current, self.made.partials.last()) else {
                 break;
             };
-            file.write_all(now).map_err(|e| {
-                Error::failed(format!("failed to write {}", path.display()))
-                    .source(e)
-                    .hint("nothing of it was kept; with no space left, free some and run the same command again")
-            })?;
+            file.write_all(now).writing(path, Some(self.total))?;
             if self.made.split.is_some() {
                 hasher.update(now);
             }
@@ -137,7 +150,7 @@ impl<'a> Writer<'a> {
             None => self.place.to_owned(),
         };
         let path = with_suffix(&target, ".partial");
-        let file = File::create(&path).context(|| format!("failed to write {}", path.display()))?;
+        let file = File::create(&path).writing(&path, Some(self.total))?;
         self.made.partials.push(path);
         self.room = self.made.split.as_ref().map_or(u64::MAX, |(size, _)| *size);
         self.current = Some((file, Sha256::new()));
@@ -148,7 +161,7 @@ impl<'a> Writer<'a> {
         let Some((file, hasher)) = self.current.take() else {
             return Ok(());
         };
-        file.sync_all().context(|| format!("failed to write {}", self.place.display()))?;
+        file.sync_all().writing(self.place, Some(self.total))?;
         if let Some((_, digests)) = &mut self.made.split {
             digests.push(Digest::from_hash(hasher.finalize().as_ref()));
         }
@@ -166,24 +179,34 @@ impl Made {
     fn put_in_place(mut self, place: &Path, total: u64) -> Result<()> {
         let moving = || format!("failed to put the bundle at {}", place.display());
         let list = list_path(place);
+        // Written before anything is moved: no disk is too full then for what is left to do.
+        if let Some((size, digests)) = self.split.take() {
+            let base = place.file_name().unwrap_or_default().to_string_lossy();
+            let text = VolumeList { size, total, digests }.to_text(&base);
+            let new_list = with_suffix(&list, ".partial");
+            self.list = Some(new_list.clone());
+            let written = File::create(&new_list).and_then(|mut file| {
+                file.write_all(text.as_bytes())?;
+                file.sync_all()
+            });
+            written.writing(&new_list, Some(text.len() as u64))?;
+        }
         match std::fs::remove_file(&list) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).context(moving),
             _ => {}
         }
-        let partials = std::mem::take(&mut self.partials);
-        let volumes = if let Some((size, digests)) = self.split.take() {
-            for (number, partial) in (1..).zip(&partials) {
-                std::fs::rename(partial, volume_path(place, number)).context(moving)?;
+        let volumes = if let Some(new_list) = &self.list {
+            for (number, partial) in (1..).zip(&self.partials) {
+                std::fs::rename(partial, volume_path(place, number)).writing(place, None)?;
             }
-            let base = place.file_name().unwrap_or_default().to_string_lossy();
-            write_whole(&list, VolumeList { size, total, digests }.to_text(&base).as_bytes())?;
+            std::fs::rename(new_list, &list).writing(&list, None)?;
             if place.is_file() {
                 std::fs::remove_file(place).context(moving)?;
             }
-            partials.len() as u64
+            self.partials.len() as u64
         } else {
-            for partial in &partials {
-                std::fs::rename(partial, place).context(moving)?;
+            for partial in &self.partials {
+                std::fs::rename(partial, place).writing(place, None)?;
             }
             0
         };
@@ -194,16 +217,6 @@ impl Made {
         }
         sync_parent(place)
     }
-}
-
-/// Writes a small file beside its place, and renames it when it is on the disk.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let writing = || format!("failed to write {}", path.display());
-    let partial = with_suffix(path, ".partial");
-    let mut file = File::create(&partial).context(writing)?;
-    file.write_all(bytes).context(writing)?;
-    file.sync_all().context(writing)?;
-    std::fs::rename(&partial, path).context(writing)
 }
 
 /// Makes renames in the directory of `path` last.

@@ -64,8 +64,8 @@ pub struct Entry {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// Its architecture.
-    pub arch: Arch,
+    /// Its architecture; none when it is for every one.
+    pub arch: Option<Arch>,
     /// Its digest.
     pub digest: Digest,
     /// Its size in bytes.
@@ -114,7 +114,7 @@ pub fn contents(manifest: &BundleManifest, labels: &Labels) -> Contents {
         lock: manifest.lock.clone(),
         totals: totals(&manifest.artifacts.iter().collect::<Vec<_>>()),
         by_kind: groups(manifest, |a| (a.kind as usize, kind_name(a.kind))),
-        by_arch: groups(manifest, |a| (a.arch as usize, a.arch.as_str().to_owned())),
+        by_arch: groups(manifest, |a| (a.arch.map_or(usize::MAX, |arch| arch as usize), a.arch_name().to_owned())),
         artifacts: manifest.artifacts.iter().map(entry).collect(),
     }
 }
@@ -183,13 +183,13 @@ mod tests {
         let mut manifest = manifest();
         let shared = manifest.artifacts[2].blobs[0].clone();
         manifest.artifacts[0].blobs.push(shared);
-        manifest.artifacts[1].arch = Arch::Arm64;
+        manifest.artifacts[1].arch = Some(Arch::Arm64);
         let c = contents(&manifest, &Labels::new());
         assert_eq!(c.totals, Totals { artifacts: 7, blobs: 7, size: 7000, stored: 7000 });
         let kinds: Vec<(&str, u64)> = c.by_kind.iter().map(|g| (g.name.as_str(), g.totals.stored)).collect();
         assert_eq!(kinds[..3], [("binary", 2000), ("archive", 1000), ("image", 1000)]);
         let arches: Vec<(&str, usize)> = c.by_arch.iter().map(|g| (g.name.as_str(), g.totals.artifacts)).collect();
-        assert_eq!(arches, [("amd64", 6), ("arm64", 1)]);
+        assert_eq!(arches, [("amd64", 4), ("arm64", 1), ("any", 2)]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tera::{Context, Tera};
 
 use super::contents::{Contents, Group, Totals, human, kind_name};
 use crate::bundle::licences::NO_ASSERTION;
-use crate::bundle::manifest::Verified;
+use crate::bundle::manifest::{Verified, arch_name};
 use crate::error::{Context as _, Error, Result};
 
 // A constant of the program: a test renders it. Its name ends in .html, for which tera escapes every value.
@@ -27,7 +27,7 @@ pub fn html(c: &Contents) -> Result<String> {
         .map(|a| {
             let link = a.source.starts_with("https://") || a.source.starts_with("http://");
             json!({
-                "kind": kind_name(a.kind), "name": a.name, "version": a.version, "arch": a.arch.as_str(),
+                "kind": kind_name(a.kind), "name": a.name, "version": a.version, "arch": arch_name(a.arch),
                 "size": a.size, "human": human(a.size), "bar": percent(a.size, largest),
                 "licence": a.licence, "licence_known": a.licence != NO_ASSERTION, "licence_said": a.licence_said,
                 "verified": a.verified_how, "weak": a.verified == Verified::LockOnly,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::contents::{Contents, Group, human, kind_name};
+use crate::bundle::manifest::arch_name;
 
 /// Which columns hold numbers, and stand to the right.
 const RIGHT: &[&str] = &["SIZE", "STORED", "COUNT"];
@@ -16,7 +17,7 @@ pub fn text(c: &Contents) -> String {
             kind_name(a.kind),
             plain(&a.name),
             plain(&a.version),
-            a.arch.as_str().into(),
+            arch_name(a.arch).into(),
             human(a.size),
             a.licence.clone(),
             a.verified_how.clone(),

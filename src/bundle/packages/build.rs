@@ -6,12 +6,11 @@ use std::path::Path;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::model::{DEB_PACKAGE_TYPE, INDEX_TYPE, LockedPackage, RPM_PACKAGE_TYPE, index_name, package_name};
-use crate::bundle::build::place;
-use crate::bundle::fetch::fetch;
 use crate::bundle::http::client;
-use crate::bundle::layout::{artifact_manifest, write_blob};
+use crate::bundle::layout::artifact_manifest;
 use crate::bundle::lock::told;
 use crate::bundle::manifest::{Artifact, ArtifactKind, BlobRef, BundleManifest, Verified};
+use crate::bundle::place::{bring, write_blob};
 use crate::error::{Error, Result};
 use crate::exec::{Event, Outcome, Sink};
 use crate::inventory::{Arch, Inventory, PackageKind};
@@ -45,8 +44,7 @@ async fn add_package(dir: &Path, package: &LockedPackage, sink: &dyn Sink) -> Re
         let url = package.url.clone();
         let request = move || Ok(client()?.get(&url));
         let progress = |done, total| sink.event(&Event::Progress { step: step.clone(), done, total });
-        let cached = fetch(&package.url, &package.sha256, &request, &progress).await?;
-        let size = place(dir, &cached, &package.sha256).await?;
+        let (_, size) = bring(dir, &package.url, &package.sha256, &request, &progress).await?;
         if size != package.size {
             return Err(Error::invalid(format!("{} has {size} bytes, the lock says {}", package.url, package.size)));
         }
@@ -60,7 +58,7 @@ async fn add_package(dir: &Path, package: &LockedPackage, sink: &dyn Sink) -> Re
             kind: ArtifactKind::Package,
             name,
             version: package.version.clone(),
-            arch: package.arch,
+            arch: Some(package.arch),
             digest: package.sha256.clone(),
             size,
             source: package.url.clone(),
@@ -98,7 +96,7 @@ async fn add_index(dir: &Path, kind: PackageKind, arch: Arch, set: &[&LockedPack
         kind: ArtifactKind::Package,
         name: index_name(kind).into(),
         version: digest.short().into(),
-        arch,
+        arch: Some(arch),
         size: blob.size,
         source: joined(|p| &p.release),
         verified: Verified::SignedRepository { key: joined(|p| &p.key), release: joined(|p| &p.release) },

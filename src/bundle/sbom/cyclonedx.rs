@@ -67,9 +67,9 @@ fn reference(wanted: String, taken: &mut HashSet<String>) -> String {
 fn component(part: &Part<'_>, taken: &mut HashSet<String>) -> Value {
     let a = part.artifact;
     let kind = serde_json::to_value(a.kind).ok().and_then(|k| k.as_str().map(str::to_owned)).unwrap_or_default();
-    let own = reference(format!("{kind}/{}@{}/{}", a.name, a.version, a.arch.as_str()), taken);
+    let own = reference(format!("{kind}/{}@{}/{}", a.name, a.version, a.arch_name()), taken);
     let mut properties = vec![
-        property("arch", a.arch.as_str()),
+        property("arch", a.arch_name()),
         property("kind", &kind),
         property("size", &a.size.to_string()),
         property("verified", &verified_by(&a.verified)),

@@ -66,12 +66,14 @@ fn purl(artifact: &Artifact) -> Option<String> {
     let made = |kind: &'static str, name: &str, version: &str, qualifiers: &[(&'static str, &str)]| {
         let mut purl = PackageUrl::new(kind, name.to_owned()).ok()?;
         purl.with_version(version.to_owned()).ok()?;
-        for (key, value) in qualifiers {
+        // One without a value is as good as none.
+        for (key, value) in qualifiers.iter().filter(|(_, value)| !value.is_empty()) {
             purl.add_qualifier(*key, (*value).to_owned()).ok()?;
         }
         Some(purl.to_string())
     };
-    let (name, version, arch) = (artifact.name.as_str(), artifact.version.as_str(), artifact.arch.as_str());
+    let (name, version) = (artifact.name.as_str(), artifact.version.as_str());
+    let arch = artifact.arch.map_or("", Arch::as_str);
     let (checksum, source) = (artifact.digest.to_string(), artifact.source.as_str());
     let generic =
         |kind| made(kind, name, version, &[("arch", arch), ("checksum", &checksum), ("download_url", source)]);
@@ -91,8 +93,9 @@ fn purl(artifact: &Artifact) -> Option<String> {
             Some((_, "deb")) => made("deb", package, version, &[("arch", arch)]),
             Some((_, "rpm")) => {
                 let machine = match artifact.arch {
-                    Arch::Amd64 => "x86_64",
-                    Arch::Arm64 => "aarch64",
+                    Some(Arch::Amd64) => "x86_64",
+                    Some(Arch::Arm64) => "aarch64",
+                    None => "noarch",
                 };
                 made("rpm", package, version, &[("arch", machine)])
             }

@@ -90,7 +90,7 @@ fn package(id: &str, part: &Part<'_>) -> Value {
             ArtifactKind::Package => "INSTALL",
             ArtifactKind::Chart | ArtifactKind::Manifest | ArtifactKind::File => "FILE",
         },
-        "sourceInfo": format!("{}, {} bytes, verified: {}", a.arch.as_str(), a.size, verified_by(&a.verified)),
+        "sourceInfo": format!("{}, {} bytes, verified: {}", a.arch_name(), a.size, verified_by(&a.verified)),
     });
     if let Some(said) = &part.licence.said {
         package["licenseComments"] = json!(format!("the image states `{said}`, which is no SPDX expression"));
