@@ -18,6 +18,7 @@ use super::lockfile::{Lock, LockedFile, LockedImage};
 use super::manifest::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Verified};
 use super::packages::add_packages;
 use super::registry::{ImageName, Registries};
+use super::upstream::add_signatures;
 use crate::error::{Context as _, Error, Result};
 use crate::exec::{Event, Outcome, Sink};
 use crate::inventory::Arch;
@@ -57,6 +58,7 @@ pub async fn build(
     artifacts.extend(images);
     artifacts.extend(add_addons(&partial, &registries, lock, sink.as_ref()).await?);
     artifacts.extend(add_packages(&partial, &lock.packages, concurrency, sink.as_ref()).await?);
+    add_signatures(&partial, &registries, lock, &mut artifacts, sink.as_ref()).await?;
     let lock_digest = lock.digest()?;
     let mut manifest = BundleManifest {
         format_version: BUNDLE_FORMAT,

@@ -23,13 +23,18 @@ pub(super) async fn bundle(command: BundleCommand, global: &Global) -> Result<Ex
             let inv = load(&inventory.inventory)?;
             let mut made = bundle::lock(&inv, sink(global)).await?;
             made.packages = bundle::lock_packages(&inv, allow_expired, sink(global)).await?;
+            bundle::lock_signatures(&inv, &mut made, sink(global)).await?;
             std::fs::write(&lock, made.to_toml()?).context(|| format!("failed to write {}", lock.display()))?;
-            let more: String =
-                [("charts", made.charts.len()), ("manifests", made.manifests.len()), ("packages", made.packages.len())]
-                    .into_iter()
-                    .filter(|(_, n)| *n > 0)
-                    .map(|(what, n)| format!(", {n} {what}"))
-                    .collect();
+            let more: String = [
+                ("charts", made.charts.len()),
+                ("manifests", made.manifests.len()),
+                ("packages", made.packages.len()),
+                ("upstream signatures", made.signatures.len()),
+            ]
+            .into_iter()
+            .filter(|(_, n)| *n > 0)
+            .map(|(what, n)| format!(", {n} {what}"))
+            .collect();
             println!("{}: {} files, {} images{more}", lock.display(), made.files.len(), made.images.len());
         }
         BundleCommand::Build { inventory, lock, out, builder } => {
