@@ -16,6 +16,7 @@ use serde_json::json;
 use site::{Site, text, tree};
 
 const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+const SIGSTORE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const COSIGN_TYPE: &str = "cosign container image signature";
 
 /// What a program printed; it must work.
@@ -63,6 +64,8 @@ struct Published<'a> {
     keyless: bool,
     /// In the registry's list of what refers to the image, and not under a tag.
     referrer: bool,
+    /// In the newer form, listed under the tag that stands for the list.
+    bundle: bool,
 }
 
 fn publish(site: &Site, repository: &str, signed: &Digest, how: &Published<'_>) {
@@ -72,6 +75,9 @@ fn publish(site: &Site, repository: &str, signed: &Digest, how: &Published<'_>) 
         "optional": null,
     })
     .to_string();
+    if how.bundle {
+        return publish_bundle(site, repository, signed, how.key);
+    }
     let mut annotations = json!({ "dev.cosignproject.cosign/signature": sign(site, how.key, &payload) });
     if how.keyless {
         annotations["dev.sigstore.cosign/certificate"] = json!("-----BEGIN CERTIFICATE-----");
@@ -104,6 +110,41 @@ fn publish(site: &Site, repository: &str, signed: &Digest, how: &Published<'_>) 
     }
 }
 
+/// As cosign publishes from version 3 on, beside a registry without lists of its own.
+fn publish_bundle(site: &Site, repository: &str, signed: &Digest, key: &str) {
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1", "subject": [{ "digest": { "sha256": signed.hex() } }],
+        "predicateType": "https://sigstore.dev/cosign/sign/v1", "predicate": {},
+    })
+    .to_string();
+    let signature = sign(site, key, &format!("DSSEv1 28 application/vnd.in-toto+json {} {statement}", statement.len()));
+    let bundle = json!({
+        "mediaType": SIGSTORE, "verificationMaterial": { "publicKey": { "hint": "" } },
+        "dsseEnvelope": {
+            "payload": STANDARD.encode(statement), "payloadType": "application/vnd.in-toto+json",
+            "signatures": [{ "sig": signature }],
+        },
+    })
+    .to_string();
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let put = |place: &str, media_type: &str, body: String| {
+        let digest = Digest::of(body.as_bytes()).to_string();
+        site.upstream.put(&format!("/v2/{repository}/{place}/{digest}"), media_type, body.clone());
+        json!({ "mediaType": media_type, "digest": digest, "size": body.len() })
+    };
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": kind, "artifactType": SIGSTORE,
+        "config": put("blobs", "application/vnd.oci.empty.v1+json", "{}".into()), "layers": [put("blobs", SIGSTORE, bundle)],
+        "subject": { "mediaType": kind, "digest": signed.to_string(), "size": 1 },
+    });
+    let mut entry = put("manifests", kind, manifest.to_string());
+    entry["artifactType"] = json!("application/vnd.oci.empty.v1+json");
+    let list =
+        json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry] });
+    let tag = format!("/v2/{repository}/manifests/sha256-{}", signed.hex());
+    site.upstream.put(&tag, "application/vnd.oci.image.index.v1+json", list.to_string());
+}
+
 /// The inventory with more at its end, as a file of this name.
 fn with(site: &Site, name: &str, more: &str) {
     let text = std::fs::read_to_string(site.path("inventory.toml")).unwrap();
@@ -124,9 +165,12 @@ fn signed_site() -> Site {
     publish(&site, "library/busybox", &index, &Published { key: "p256", ..Published::default() });
     let (_, manifest) = pinned(&site, "docker.io/library/haproxy:3.2");
     publish(&site, "library/haproxy", &manifest, &Published { key: "ed25519", referrer: true, ..Published::default() });
+    let (_, manifest) = pinned(&site, "registry.k8s.io/pause:3.10.2");
+    publish(&site, "pause", &manifest, &Published { key: "p256", bundle: true, ..Published::default() });
+    let third = rule("*/pause:*", "cosign_key", "p256.pub");
     let both = rule("docker.io/library/haproxy:*", "cosign_key", "ed25519.pub")
         + &rule("docker.io/*", "cosign_key", "p256.pub");
-    with(&site, "signed.toml", &both);
+    with(&site, "signed.toml", &(both + &third));
     site
 }
 
@@ -140,18 +184,18 @@ fn signed_images_are_locked_built_and_checked_again_without_upstream() {
     let site = signed_site();
     site.ok("c", &["lock", "-i", "signed.toml"]);
     let lock = Lock::load(&site.path("bundle.lock.toml")).unwrap();
-    assert_eq!(lock.signatures.len(), 2);
+    assert_eq!(lock.signatures.len(), 3);
     site.ok("c", &["build", "-i", "signed.toml"]);
     let before = site.upstream.log().len();
     let out = site.bundle("c", &["verify", "bundle", "-i", "signed.toml"]);
-    assert!(out.status.success() && text(&out).contains("2 artifacts are signed by their upstream"), "{}", text(&out));
+    assert!(out.status.success() && text(&out).contains("3 artifacts are signed by their upstream"), "{}", text(&out));
     assert_eq!(site.upstream.log().len(), before, "verify asked upstream");
     let shown = text(&site.bundle("c", &["inspect", "bundle"]));
-    assert_eq!(shown.matches("upstream signature (cosign)").count(), 4, "{shown}");
+    assert_eq!(shown.matches("upstream signature (cosign)").count(), 6, "{shown}");
     // Recorded per artifact, the others as what they are.
     let json = std::fs::read_to_string(site.path("bundle/bundle.json")).unwrap();
-    assert_eq!(json.matches("\"by\": \"upstream-signature\"").count(), 4);
-    assert_eq!(json.matches("\"by\": \"registry-digest\"").count(), 7);
+    assert_eq!(json.matches("\"by\": \"upstream-signature\"").count(), 6);
+    assert_eq!(json.matches("\"by\": \"registry-digest\"").count(), 6);
     // The same again from nothing, also as one tar, and the lock tells what the bundle holds.
     site.ok("c2", &["build", "-i", "signed.toml", "--out", "other"]);
     assert_eq!(tree(&site.path("bundle")), tree(&site.path("other")));
@@ -160,7 +204,7 @@ fn signed_images_are_locked_built_and_checked_again_without_upstream() {
     site.ok("c", &["diff", "--detailed-exitcode", "bundle.lock.toml", "bundle"]);
     // Whoever has no key is told, and --strict does not take the bundle's word for it.
     let out = site.bundle("c", &["verify", "bundle"]);
-    assert!(text(&out).contains("2 signatures of upstream's were not checked again"), "{}", text(&out));
+    assert!(text(&out).contains("3 signatures of upstream's were not checked again"), "{}", text(&out));
     let said = site.fails(3, "c", &["verify", "bundle", "--strict"]);
     assert!(said.contains("there is no key to check it again") && said.contains("busybox:1.36"), "{said}");
     site.ok("c", &["verify", "bundle", "--strict", "-i", "signed.toml"]);

@@ -71,7 +71,7 @@ pub use sign::{SIGNATURES, SigningKey, keygen};
 pub use store::Bundle;
 pub use trust::{Policy, Seen, Standing, Verdict, absent, count, date, judge, look};
 pub use upstream::{
-    CosignKey, CosignSignature, CosignWorth, UpstreamChecks, check_upstream, cosign_keys, cosign_payload,
+    CosignForm, CosignKey, CosignSignature, CosignWorth, UpstreamChecks, check_upstream, cosign_keys, cosign_payload,
     cosign_signatures, cosign_worth, lock_signatures,
 };
 pub use verify::closure;

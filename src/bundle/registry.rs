@@ -140,23 +140,24 @@ impl<'a> Registries<'a> {
         Ok(Some(Pulled { digest, media_type, bytes }))
     }
 
-    /// The digests of the manifests of this type that refer to `digest`; none when the registry keeps no such lists.
-    pub(super) async fn referrers(
-        &self,
-        image: &ImageName,
-        digest: &Digest,
-        artifact_type: &str,
-    ) -> Result<Vec<Digest>> {
+    /// The digests of the manifests of these types that refer to `digest`: by the registry's own list, or, where it keeps
+    /// none, by the list under the tag that the distribution specification has for that.
+    pub(super) async fn referrers(&self, image: &ImageName, digest: &Digest, types: &[&str]) -> Result<Vec<Digest>> {
         let url = self.url(image, &format!("referrers/{digest}"));
         let answer = self.send(image, &url, &|| Ok(client()?.get(&url).header(ACCEPT, INDEX_TYPES[0]))).await?;
-        if answer.status() == StatusCode::NOT_FOUND {
-            return Ok(Vec::new());
-        }
-        let index: serde_json::Value = serde_json::from_slice(&body(answer, MAX_MANIFEST, &url).await?)
+        let list = if answer.status() == StatusCode::NOT_FOUND {
+            match self.manifest_if_any(image, &format!("sha256-{}", digest.hex())).await? {
+                Some(pulled) => pulled.bytes,
+                None => return Ok(Vec::new()),
+            }
+        } else {
+            body(answer, MAX_MANIFEST, &url).await?
+        };
+        let index: serde_json::Value = serde_json::from_slice(&list)
             .map_err(|e| Error::invalid(format!("{url} is no list of what refers to an image")).source(e))?;
         let entries = index.get("manifests").and_then(|m| m.as_array()).into_iter().flatten();
         let text = |entry: &serde_json::Value, key: &str| entry.get(key).and_then(|v| v.as_str()).map(str::to_owned);
-        let ours = entries.filter(|e| text(e, "artifactType").as_deref() == Some(artifact_type));
+        let ours = entries.filter(|e| text(e, "artifactType").is_some_and(|t| types.contains(&t.as_str())));
         ours.map(|e| text(e, "digest").unwrap_or_default().parse()).take(MAX_REFERRERS).collect()
     }
 

@@ -1,7 +1,8 @@
 //! cosign's signatures made with a key: reading and checking them. Pure.
 //!
 //! A signature is a layer of an image manifest beside what it signs: the layer's blob is a JSON ("simple signing") that
-//! names the signed manifest's digest, the annotation is the signature over that blob's bytes.
+//! names the signed manifest's digest, the annotation is the signature over that blob's bytes. In the newer form the blob
+//! holds both.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,11 +13,14 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
+use super::sigstore::envelope;
 use crate::bundle::manifest::Digest;
 use crate::error::{Error, Result};
 
 /// The media type of the JSON that is signed.
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+/// The media type of a blob that holds what is signed and the signature.
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// The annotation that holds the signature.
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// The annotation of a signature whose key only a certificate of the moment names.
@@ -42,14 +46,26 @@ impl std::fmt::Debug for CosignKey {
 /// A signature beside an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CosignSignature {
-    /// The blob that is signed.
+    /// The blob that is signed, or holds all of it.
     pub payload: Digest,
     /// Its size in bytes, as the manifest says.
     pub size: u64,
-    /// The signature over the blob.
-    pub signature: Vec<u8>,
-    /// Whether it was made without a lasting key: then only a certificate and a log, asked online, say by whom.
-    pub keyless: bool,
+    /// Where the signature is.
+    pub form: CosignForm,
+}
+
+/// Where a signature is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CosignForm {
+    /// In an annotation, over the blob.
+    Annotation {
+        /// The signature.
+        signature: Vec<u8>,
+        /// Whether it was made without a lasting key: then only a certificate and a log, asked online, say by whom.
+        keyless: bool,
+    },
+    /// In the blob, a Sigstore bundle.
+    Bundle,
 }
 
 /// Reads the public keys of a PEM file; `shown` names it in errors.
@@ -94,15 +110,24 @@ pub fn cosign_signatures(manifest: &[u8]) -> Result<Vec<CosignSignature>> {
     let json: Value = serde_json::from_slice(manifest).map_err(|e| broken("is broken").source(e))?;
     let layers = json.get("layers").and_then(Value::as_array).ok_or_else(|| broken("has no layers"))?;
     let mut all = Vec::new();
-    for layer in layers.iter().filter(|l| l.get("mediaType").and_then(Value::as_str) == Some(PAYLOAD)) {
+    for layer in layers {
         let annotation = |key: &str| layer.get("annotations").and_then(|a| a.get(key)).and_then(Value::as_str);
+        let form = match layer.get("mediaType").and_then(Value::as_str) {
+            Some(PAYLOAD) => {
+                let signature = annotation(SIGNATURE).and_then(|text| STANDARD.decode(text.trim()).ok());
+                CosignForm::Annotation {
+                    signature: signature.ok_or_else(|| broken(&format!("lacks the annotation {SIGNATURE}")))?,
+                    keyless: annotation(CERTIFICATE).is_some(),
+                }
+            }
+            Some(BUNDLE) => CosignForm::Bundle,
+            _ => continue,
+        };
         let payload = layer.get("digest").and_then(Value::as_str).unwrap_or_default();
-        let signature = annotation(SIGNATURE).and_then(|text| STANDARD.decode(text.trim()).ok());
         all.push(CosignSignature {
             payload: payload.parse().map_err(|e: Error| broken("names no digest").source(e))?,
             size: layer.get("size").and_then(Value::as_u64).ok_or_else(|| broken("names no size"))?,
-            signature: signature.ok_or_else(|| broken(&format!("lacks the annotation {SIGNATURE}")))?,
-            keyless: annotation(CERTIFICATE).is_some(),
+            form,
         });
     }
     if all.len() > MAX_SIGNATURES {
@@ -151,20 +176,19 @@ pub enum CosignWorth {
 /// Looks for a signature by one of the keys over `signed`, among signatures with the bytes of their payloads.
 #[must_use]
 pub fn cosign_worth(keys: &[CosignKey], found: &[(CosignSignature, Vec<u8>)], signed: &Digest) -> CosignWorth {
-    let mut other = None;
-    for (signature, payload) in found {
-        // The manifest that names the blob is not signed: only the bytes themselves count.
-        let holds = |key: &&CosignKey| {
-            UnparsedPublicKey::new(key.algorithm, &key.key).verify(payload, &signature.signature).is_ok()
-        };
-        let Some(key) = keys.iter().find(holds) else { continue };
-        match cosign_payload(payload) {
-            Ok(digest) if digest == *signed => return CosignWorth::Signed(key.id.clone()),
-            Ok(digest) => other = Some(format!("the signature by the key {} is for {digest}", key.id)),
-            Err(error) => other = Some(format!("the signature by the key {}: {error}", key.id)),
+    let (mut other, mut keyless) = (None, 0);
+    for (signature, blob) in found {
+        match by(keys, signature, blob) {
+            Ok(Found::Nobody { keyless: without }) => keyless += usize::from(without),
+            Ok(Found::By(key, Ok(digests))) if digests.contains(signed) => return CosignWorth::Signed(key.id.clone()),
+            Ok(Found::By(key, Ok(digests))) => {
+                let digests: Vec<String> = digests.iter().map(ToString::to_string).collect();
+                other = Some(format!("the signature by the key {} is for {}", key.id, digests.join(", ")));
+            }
+            Ok(Found::By(key, Err(error))) => other = Some(format!("the signature by the key {}: {error}", key.id)),
+            Err(error) => other = other.or_else(|| Some(error.to_string())),
         }
     }
-    let keyless = found.iter().filter(|(s, _)| s.keyless).count();
     CosignWorth::Not(other.unwrap_or_else(|| match (found.len(), keyless) {
         (0, _) => "there is no signature".to_owned(),
         (all, 0) => format!("none of the {all} signatures there is by the key"),
@@ -172,6 +196,35 @@ pub fn cosign_worth(keys: &[CosignKey], found: &[(CosignSignature, Vec<u8>)], si
             format!("none of the {all} signatures there is by the key; {some} are keyless, which only online services can check")
         }
     }))
+}
+
+/// By whom a signature is.
+enum Found<'k> {
+    /// By this key, for these digests.
+    By(&'k CosignKey, Result<Vec<Digest>>),
+    Nobody {
+        keyless: bool,
+    },
+}
+
+/// The key that made a signature, and what for. Nothing that the blob says counts before that.
+fn by<'k>(keys: &'k [CosignKey], signature: &CosignSignature, blob: &[u8]) -> Result<Found<'k>> {
+    let of = |message: &[u8], signature: &[u8]| {
+        keys.iter().find(|k| UnparsedPublicKey::new(k.algorithm, &k.key).verify(message, signature).is_ok())
+    };
+    Ok(match &signature.form {
+        CosignForm::Annotation { signature, keyless } => match of(blob, signature) {
+            Some(key) => Found::By(key, cosign_payload(blob).map(|digest| vec![digest])),
+            None => Found::Nobody { keyless: *keyless },
+        },
+        CosignForm::Bundle => {
+            let envelope = envelope(blob)?;
+            match envelope.signatures.iter().find_map(|s| of(&envelope.message, s)) {
+                Some(key) => Found::By(key, envelope.subjects()),
+                None => Found::Nobody { keyless: envelope.keyless },
+            }
+        }
+    })
 }
 
 #[cfg(test)]

@@ -55,6 +55,34 @@ fn a_signature_by_one_of_the_keys_over_the_digest_counts() {
     );
 }
 
+/// What cosign 3 itself wrote by `cosign sign --key`, and its key.
+#[test]
+fn the_newer_form_counts_as_well() {
+    let (keys3, blob) = (
+        keys(include_str!("../../../tests/upstream/cosign3.pub")),
+        include_str!("../../../tests/upstream/cosign3.sigstore.json"),
+    );
+    let signed: Digest =
+        "ffb5bb0d735d795f92c61b747591c0fa4a1a86b9f12f0e16bdac594b8e32735c".parse().unwrap_or_else(|e| panic!("{e}"));
+    let manifest = format!(r#"{{"layers":[{{"mediaType":"{BUNDLE}","digest":"{}","size":1}}]}}"#, Digest::of(b""));
+    let read = cosign_signatures(manifest.as_bytes()).unwrap_or_else(|e| panic!("{e}"));
+    let worth = |keys: &[CosignKey], blob: &str, signed: &Digest| {
+        let found: Vec<_> = read.iter().cloned().map(|s| (s, blob.as_bytes().to_vec())).collect();
+        cosign_worth(keys, &found, signed)
+    };
+    assert_eq!(worth(&keys3, blob, &signed), CosignWorth::Signed(keys3[0].id.clone()));
+    let not = |worth: CosignWorth, why: &str| {
+        assert!(matches!(&worth, CosignWorth::Not(found) if found.contains(why)), "{worth:?}");
+    };
+    not(worth(&keys3, blob, &Digest::of(b"other")), "is for sha256:ffb5");
+    not(worth(&keys(P256), blob, &signed), "none of the 1");
+    not(worth(&keys(P256), &blob.replace("publicKey", "certificate"), &signed), "1 are keyless");
+    // Another statement in the envelope, and one of another type.
+    not(worth(&keys3, &blob.replace("eyJfdHlwZSI6", "eyJfdHlwZSI7"), &signed), "none of the 1");
+    not(worth(&keys3, &blob.replace("vnd.in-toto", "vnd.other"), &signed), "no in-toto statement");
+    not(worth(&keys3, "{}", &signed), "no Sigstore bundle");
+}
+
 #[test]
 fn only_public_keys_of_known_kinds_are_taken() {
     let rsa = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VuAyEA9wBnVIBQ9pBvPEWYJ9FuCrrMcpSECdlMsLGqC0YKRAo=\n-----END PUBLIC KEY-----\n";

@@ -21,8 +21,13 @@ use crate::inventory::{Inventory, SignatureScheme};
 const CONCURRENCY: usize = 8;
 /// The largest detached signature, or JSON that cosign signs, that is read, in bytes.
 pub(super) const MAX_SIGNATURE: usize = 64 << 10;
-/// What cosign calls its signatures in a registry's list of what refers to an image.
-const REFERRER: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
+/// What cosign's signatures are called in a registry's list of what refers to an image; the last where cosign keeps the
+/// list itself, because the registry does not.
+const REFERRERS: [&str; 3] = [
+    "application/vnd.dev.cosign.artifact.sig.v1+json",
+    "application/vnd.dev.sigstore.bundle.v0.3+json",
+    "application/vnd.oci.empty.v1+json",
+];
 
 /// Checks the signatures of all that `[[trust.upstream]]` matches, and puts them into the lock, each by its digest.
 ///
@@ -142,7 +147,7 @@ async fn over(
     let reading = || format!("failed to read the signatures of {}", image.name);
     let mut places: Vec<Pulled> =
         registries.manifest_if_any(&name, &signature_tag(signed)).await.context(reading)?.into_iter().collect();
-    for digest in registries.referrers(&name, signed, REFERRER).await.context(reading)? {
+    for digest in registries.referrers(&name, signed, &REFERRERS).await.context(reading)? {
         places.extend(registries.manifest_if_any(&name, &digest.to_string()).await.context(reading)?);
     }
     let mut why = None;
@@ -151,6 +156,9 @@ async fn over(
         for signature in cosign_signatures(&place.bytes).map_err(|e| unsigned(&image.name, &e.to_string()))? {
             let payload = payload(registries, &name, &signature).await.context(reading)?;
             found.push((signature, payload));
+        }
+        if found.is_empty() {
+            continue;
         }
         match cosign_worth(keys, &found, signed) {
             CosignWorth::Signed(key) => {

@@ -6,11 +6,12 @@ mod cosign;
 mod files;
 mod lock;
 mod rules;
+mod sigstore;
 mod verify;
 
 pub(super) use build::add_signatures;
 pub use cosign::{
-    CosignKey, CosignSignature, CosignWorth, cosign_keys, cosign_payload, cosign_signatures, cosign_worth,
+    CosignForm, CosignKey, CosignSignature, CosignWorth, cosign_keys, cosign_payload, cosign_signatures, cosign_worth,
 };
 pub use lock::lock_signatures;
 pub(super) use lock::signature_tag;
