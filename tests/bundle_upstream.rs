@@ -163,7 +163,9 @@ fn signed_site() -> Site {
     key_pair(&site, "ed25519", &ED25519);
     let (index, _) = pinned(&site, "docker.io/library/busybox:1.36");
     publish(&site, "library/busybox", &index, &Published { key: "p256", ..Published::default() });
-    let (_, manifest) = pinned(&site, "docker.io/library/haproxy:3.2");
+    // As `cosign sign --recursive` does: the index and what is in it.
+    let (index, manifest) = pinned(&site, "docker.io/library/haproxy:3.2");
+    publish(&site, "library/haproxy", &index, &Published { key: "ed25519", ..Published::default() });
     publish(&site, "library/haproxy", &manifest, &Published { key: "ed25519", referrer: true, ..Published::default() });
     let (_, manifest) = pinned(&site, "registry.k8s.io/pause:3.10.2");
     publish(&site, "pause", &manifest, &Published { key: "p256", bundle: true, ..Published::default() });
@@ -185,6 +187,12 @@ fn signed_images_are_locked_built_and_checked_again_without_upstream() {
     site.ok("c", &["lock", "-i", "signed.toml"]);
     let lock = Lock::load(&site.path("bundle.lock.toml")).unwrap();
     assert_eq!(lock.signatures.len(), 3);
+    // Each for the manifest where that is signed, else for the index.
+    for (image, of_index) in [("docker.io/library/haproxy:3.2", false), ("docker.io/library/busybox:1.36", true)] {
+        let (index, manifest) = pinned(&site, image);
+        let signed = &lock.signatures.iter().find(|s| s.name == image).unwrap().signed;
+        assert_eq!(*signed, if of_index { index } else { manifest }, "{image}");
+    }
     site.ok("c", &["build", "-i", "signed.toml"]);
     let before = site.upstream.log().len();
     let out = site.bundle("c", &["verify", "bundle", "-i", "signed.toml"]);

@@ -111,8 +111,8 @@ async fn of_file(file: &LockedFile, key: &Key, sink: &dyn Sink) -> Result<Locked
     .await
 }
 
-/// cosign signs what a tag names: the index, or with `--recursive` every manifest in it too. When the index is not
-/// signed all of the manifests that go into the bundle must be.
+/// cosign signs what a tag names: the index, or with `--recursive` every manifest in it too. The manifests' signatures are
+/// taken when all that go into the bundle have one: those cosign finds again on the far side, where there is no such index.
 async fn of_image(
     registries: &Registries<'_>,
     image: &LockedImage,
@@ -120,18 +120,17 @@ async fn of_image(
     sink: &dyn Sink,
 ) -> Result<Vec<LockedSignature>> {
     told(sink, &format!("lock/-/signature-{}", image.name), format!("signature of {}", image.name), async {
-        let why = match over(registries, image, keys, &image.digest).await? {
-            Ok(signature) => return Ok((vec![signature], Outcome::Changed)),
-            Err(why) => why,
-        };
         let mut all = Vec::new();
-        for digest in image.manifests.values().filter(|d| **d != image.digest) {
-            match over(registries, image, keys, digest).await? {
-                Ok(signature) => all.push(signature),
-                Err(_) => return Err(unsigned(&image.name, &why)),
-            }
+        for digest in image.manifests.values() {
+            all.extend(over(registries, image, keys, digest).await?.ok());
         }
-        if all.is_empty() { Err(unsigned(&image.name, &why)) } else { Ok((all, Outcome::Changed)) }
+        if all.len() == image.manifests.len() && !all.is_empty() {
+            return Ok((all, Outcome::Changed));
+        }
+        match over(registries, image, keys, &image.digest).await? {
+            Ok(signature) => Ok((vec![signature], Outcome::Changed)),
+            Err(why) => Err(unsigned(&image.name, &why)),
+        }
     })
     .await
 }
