@@ -3,6 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+#[path = "fuzz_bounded/forms.rs"]
+mod forms;
+#[path = "fuzz_bounded/metadata.rs"]
+mod metadata;
+#[path = "fuzz_bounded/signatures.rs"]
+mod signatures;
+
 use std::io::Write as _;
 
 use flate2::Compression;

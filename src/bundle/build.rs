@@ -19,6 +19,7 @@ use super::manifest::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleMani
 use super::packages::add_packages;
 use super::place::{bring, write_blob};
 use super::registry::{ImageName, Registries};
+use super::upstream::add_signatures;
 use crate::error::{Context as _, Error, Result};
 use crate::exec::{Event, Outcome, Sink};
 use crate::inventory::Arch;
@@ -58,6 +59,7 @@ pub async fn build(
     artifacts.extend(images);
     artifacts.extend(add_addons(&partial, &registries, lock, sink.as_ref()).await?);
     artifacts.extend(add_packages(&partial, &lock.packages, concurrency, sink.as_ref()).await?);
+    add_signatures(&partial, &registries, lock, &mut artifacts, sink.as_ref()).await?;
     let lock_digest = lock.digest()?;
     let mut manifest = BundleManifest {
         format_version: BUNDLE_FORMAT,

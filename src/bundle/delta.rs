@@ -146,8 +146,9 @@ fn of_manifest(manifest: &BundleManifest) -> BTreeSet<Digest> {
 fn of_lock(lock: &Lock, manifest: &BundleManifest) -> BTreeSet<Digest> {
     let files = lock.files.iter().map(|f| &f.sha256).chain(lock.packages.iter().map(|p| &p.sha256));
     let addons = lock.charts.iter().map(|c| &c.sha256).chain(lock.manifests.iter().map(|m| &m.sha256));
+    let signatures = lock.signatures.iter().map(|s| &s.sha256);
     let pinned: BTreeSet<&Digest> =
-        files.chain(addons).chain(lock.images.iter().flat_map(|i| i.manifests.values())).collect();
+        files.chain(addons).chain(signatures).chain(lock.images.iter().flat_map(|i| i.manifests.values())).collect();
     let shared = manifest.artifacts.iter().filter(|a| pinned.contains(&a.digest));
     shared.flat_map(|a| a.blobs.iter().map(|b| b.digest.clone())).collect()
 }

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::known::Known;
+use super::layout::is_of_image;
 use super::lockfile::Lock;
 use super::manifest::{ArtifactKind, BundleManifest, Digest, arch_name};
 use super::packages::{index_name, package_name};
+use super::upstream::signature_tag;
 use crate::inventory::PackageKind;
 
 /// What identifies an artifact over versions: kind, name (an image's without its tag) and architecture.
@@ -149,7 +151,19 @@ fn of_lock(lock: &Lock) -> Vec<(Key, Entry)> {
         let entry = Entry { version: p.version.clone(), digest: p.sha256.clone(), size: None };
         ((ArtifactKind::Package, package_name(p.kind, &p.name), p.arch.as_str().to_owned()), entry)
     });
-    files.chain(images).chain(charts).chain(manifests).chain(packages).collect()
+    // An image that has two tags has one signature.
+    let mut once = BTreeSet::new();
+    let signatures = lock.signatures.iter().filter(|s| once.insert((&s.sha256, &s.signed, s.arch))).map(|s| {
+        let file = lock.files.iter().find(|f| f.name == s.name && Some(f.arch) == s.arch);
+        let (name, version, arch) = match file {
+            Some(file) => (file.name.as_str(), file.version.clone(), Some(file.arch)),
+            None => (tagged(&s.name).map_or(s.name.as_str(), |(name, _)| name), signature_tag(&s.signed), None),
+        };
+        let entry = Entry { version, digest: s.sha256.clone(), size: None };
+        ((ArtifactKind::Signature, name.to_owned(), arch_name(arch).to_owned()), entry)
+    });
+    let signatures: Vec<_> = signatures.collect();
+    files.chain(images).chain(charts).chain(manifests).chain(packages).chain(signatures).collect()
 }
 
 /// Name and tag of an image, or name and digest.
@@ -161,7 +175,7 @@ fn of_manifest(manifest: &BundleManifest) -> Vec<(Key, Entry)> {
     // The index of the packages is made from them when a bundle is built: no lock names it.
     let indices = [PackageKind::Deb, PackageKind::Rpm].map(index_name);
     let artifacts = manifest.artifacts.iter().filter(|a| !indices.contains(&a.name.as_str())).map(|a| {
-        let image = (a.kind == ArtifactKind::Image).then(|| tagged(&a.name)).flatten();
+        let image = (a.kind == ArtifactKind::Image || is_of_image(a)).then(|| tagged(&a.name)).flatten();
         let name = image.map_or(a.name.as_str(), |(name, _)| name);
         let entry = Entry { version: a.version.clone(), digest: a.digest.clone(), size: Some(a.size) };
         // Charts and manifests once were written down with an architecture, which they never had.

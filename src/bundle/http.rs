@@ -89,6 +89,16 @@ pub(super) async fn get_text_by(
     max: usize,
     request: &(dyn Fn() -> Result<RequestBuilder> + Send + Sync),
 ) -> Result<Option<String>> {
+    let bytes = get_bytes_by(url, max, request).await?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// At most `max` bytes that `request` (called once per attempt) asks for, with retries; none when there is no such file.
+pub(super) async fn get_bytes_by(
+    url: &str,
+    max: usize,
+    request: &(dyn Fn() -> Result<RequestBuilder> + Send + Sync),
+) -> Result<Option<Vec<u8>>> {
     let mut last = None;
     for attempt in 1..=ATTEMPTS {
         if attempt > 1 {
@@ -97,7 +107,7 @@ pub(super) async fn get_text_by(
         match request()?.send().await {
             Ok(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(None),
             Ok(answer) if answer.status().is_success() => match body(answer, max, url).await {
-                Ok(bytes) => return Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+                Ok(bytes) => return Ok(Some(bytes)),
                 Err(e) if e.kind() == Kind::Invalid => return Err(e),
                 Err(e) => last = Some(e),
             },

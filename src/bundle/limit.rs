@@ -14,13 +14,21 @@ pub(super) const MAX_TEXT: u64 = 64 << 20;
 /// Errors (`Invalid`): it is not there, larger, or not UTF-8.
 pub(super) fn read_text(path: &Path) -> Result<String> {
     let shown = path.display();
+    String::from_utf8(read_bytes(path)?).map_err(|e| Error::invalid(format!("{shown} is no text")).source(e))
+}
+
+/// A file of at most [`MAX_TEXT`] bytes.
+///
+/// Errors (`Invalid`): it is not there, or larger.
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    let shown = path.display();
     let file = std::fs::File::open(path).map_err(|e| Error::invalid(format!("failed to open {shown}")).source(e))?;
     let mut bytes = Vec::new();
     file.take(MAX_TEXT + 1).read_to_end(&mut bytes).context(|| format!("failed to read {shown}"))?;
     if bytes.len() as u64 > MAX_TEXT {
         return Err(Error::invalid(format!("{shown} is larger than {} MiB", MAX_TEXT >> 20)));
     }
-    String::from_utf8(bytes).map_err(|e| Error::invalid(format!("{shown} is no text")).source(e))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ pub async fn lock(inv: &Inventory, sink: Arc<dyn Sink>) -> Result<Lock> {
         charts: addons.charts,
         manifests: addons.manifests,
         packages: Vec::new(),
+        signatures: Vec::new(),
     };
     lock.sort();
     Ok(lock)
@@ -209,7 +210,7 @@ async fn lock_image(inv: &Inventory, registries: &Registries<'_>, name: &str, si
     .await
 }
 
-fn of_arch(name: &str, index: &serde_json::Value, arch: Arch) -> Result<Digest> {
+pub(super) fn of_arch(name: &str, index: &serde_json::Value, arch: Arch) -> Result<Digest> {
     let entries = index.get("manifests").and_then(|m| m.as_array()).cloned().unwrap_or_default();
     let found = entries.iter().find(|e| {
         let at = |p: &str| e.pointer(p).and_then(|v| v.as_str());

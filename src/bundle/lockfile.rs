@@ -9,7 +9,7 @@ use super::limit::read_text;
 use super::manifest::{ArtifactKind, Digest};
 use super::packages::LockedPackage;
 use crate::error::{Context as _, Error, Result};
-use crate::inventory::Arch;
+use crate::inventory::{Arch, SignatureScheme};
 
 /// The version of the lock format.
 pub const LOCK_FORMAT: u32 = 1;
@@ -37,6 +37,30 @@ pub struct Lock {
     /// Packages of the operating system.
     #[serde(rename = "package", default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<LockedPackage>,
+    /// Upstream's own signatures of files and images, checked when they were locked.
+    #[serde(rename = "signature", default, skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<LockedSignature>,
+}
+
+/// A pinned signature of upstream's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedSignature {
+    /// The name of the file, or the full name of the image.
+    pub name: String,
+    /// The architecture of the file; none for an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<Arch>,
+    /// Its form.
+    pub scheme: SignatureScheme,
+    /// The key that made it: the digest of cosign's, the id of minisign's, the fingerprint of OpenPGP's.
+    pub key: String,
+    /// What it is for: the digest of the file, or of the image's index or manifest.
+    pub signed: Digest,
+    /// The digest of the signature's file, or of the manifest that carries cosign's.
+    pub sha256: Digest,
+    /// Where it is fetched from.
+    pub url: String,
 }
 
 /// A pinned chart, as one release uses it.
@@ -134,6 +158,7 @@ impl Lock {
         self.charts.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         self.manifests.sort_by(|a, b| a.name.cmp(&b.name));
         self.packages.sort_by(|a, b| (a.kind, &a.name, a.arch).cmp(&(b.kind, &b.name, b.arch)));
+        self.signatures.sort();
     }
 
     /// The digest that the `bundle.json` of a bundle made from it carries.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
-use crate::inventory::Arch;
+use crate::inventory::{Arch, SignatureScheme};
 
 /// The version of `bundle.json` this program writes and the newest it reads.
 pub const BUNDLE_FORMAT: u32 = 1;
@@ -136,6 +136,8 @@ pub enum ArtifactKind {
     Package,
     /// Any other file.
     File,
+    /// A signature of upstream's over a file (with the file's name), or over an image (with cosign's name for it).
+    Signature,
 }
 
 /// One artifact.
@@ -225,6 +227,17 @@ pub enum Verified {
         key: String,
         /// The URL of what was signed.
         release: String,
+    },
+    /// By upstream's own signature, checked when it was locked; the bundle holds it.
+    UpstreamSignature {
+        /// Its form.
+        scheme: SignatureScheme,
+        /// The key that made it, as the lock writes it.
+        key: String,
+        /// What it is for: the artifact's digest, or that of the index that an image is of.
+        signed: Digest,
+        /// The digest of the artifact that holds it.
+        signature: Digest,
     },
     /// Upstream publishes nothing to check against: only the lock pins it.
     LockOnly,

@@ -37,6 +37,7 @@ mod sbom;
 mod sign;
 mod store;
 mod trust;
+mod upstream;
 mod verify;
 mod versions;
 mod wanted;
@@ -57,12 +58,12 @@ pub use http::tls_init;
 pub(crate) use http::{ATTEMPTS, back_off, is_passing, unreachable};
 pub use inspect::{Contents, Entry, Group, INSPECT_FORMAT, Totals, contents, html, text};
 pub use known::Known;
-pub(crate) use layout::OCI_MANIFEST;
 pub use layout::index_digests;
+pub(crate) use layout::{OCI_MANIFEST, is_of_image};
 pub use licences::{Labels, Licence, LicenceBasis, NO_ASSERTION, licence};
 pub use lock::lock;
 pub(crate) use lock::told;
-pub use lockfile::{LOCK_FORMAT, Lock, LockedChart, LockedFile, LockedImage, LockedManifest};
+pub use lockfile::{LOCK_FORMAT, Lock, LockedChart, LockedFile, LockedImage, LockedManifest, LockedSignature};
 pub(crate) use login::{Login, base64_basic, read_password};
 pub use manifest::{Addon, Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Member, Verified};
 pub use pack::pack;
@@ -76,5 +77,9 @@ pub use sbom::{cyclonedx, spdx};
 pub use sign::{SIGNATURES, SigningKey, keygen};
 pub use store::Bundle;
 pub use trust::{Policy, Seen, Standing, Verdict, absent, count, date, judge, look};
+pub use upstream::{
+    CosignForm, CosignKey, CosignSignature, CosignWorth, UpstreamChecks, check_upstream, cosign_keys, cosign_payload,
+    cosign_signatures, cosign_worth, lock_signatures,
+};
 pub use verify::closure;
 pub use wanted::{FileWant, Wanted, wanted};

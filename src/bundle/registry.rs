@@ -23,6 +23,8 @@ pub(crate) const MANIFEST_TYPES: [&str; 2] =
     ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
 /// The largest manifest taken, in bytes (the protocol asks registries for at least 4 MiB).
 const MAX_MANIFEST: usize = 4 << 20;
+/// How many manifests that refer to one image are looked at.
+const MAX_REFERRERS: usize = 20;
 
 /// An image's name, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,8 +114,18 @@ impl<'a> Registries<'a> {
     /// Gets a manifest or index by tag or digest.
     pub(super) async fn manifest(&self, image: &ImageName, reference: &str) -> Result<Pulled> {
         let url = self.url(image, &format!("manifests/{reference}"));
+        let found = self.manifest_if_any(image, reference).await?;
+        found.ok_or_else(|| bad_status(&url, StatusCode::NOT_FOUND))
+    }
+
+    /// Gets a manifest or index by tag or digest; none when the registry has none.
+    pub(super) async fn manifest_if_any(&self, image: &ImageName, reference: &str) -> Result<Option<Pulled>> {
+        let url = self.url(image, &format!("manifests/{reference}"));
         let accept = INDEX_TYPES.iter().chain(&MANIFEST_TYPES).copied().collect::<Vec<_>>().join(", ");
         let answer = self.send(image, &url, &|| Ok(client()?.get(&url).header(ACCEPT, &accept))).await?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
         let media_type = answer
             .headers()
             .get(reqwest::header::CONTENT_TYPE)
@@ -125,7 +137,28 @@ impl<'a> Registries<'a> {
         if reference.starts_with("sha256:") && reference != digest.to_string() {
             return Err(Error::invalid(format!("{url} hashes to {digest}")));
         }
-        Ok(Pulled { digest, media_type, bytes })
+        Ok(Some(Pulled { digest, media_type, bytes }))
+    }
+
+    /// The digests of the manifests of these types that refer to `digest`: by the registry's own list, or, where it keeps
+    /// none, by the list under the tag that the distribution specification has for that.
+    pub(super) async fn referrers(&self, image: &ImageName, digest: &Digest, types: &[&str]) -> Result<Vec<Digest>> {
+        let url = self.url(image, &format!("referrers/{digest}"));
+        let answer = self.send(image, &url, &|| Ok(client()?.get(&url).header(ACCEPT, INDEX_TYPES[0]))).await?;
+        let list = if answer.status() == StatusCode::NOT_FOUND {
+            match self.manifest_if_any(image, &format!("sha256-{}", digest.hex())).await? {
+                Some(pulled) => pulled.bytes,
+                None => return Ok(Vec::new()),
+            }
+        } else {
+            body(answer, MAX_MANIFEST, &url).await?
+        };
+        let index: serde_json::Value = serde_json::from_slice(&list)
+            .map_err(|e| Error::invalid(format!("{url} is no list of what refers to an image")).source(e))?;
+        let entries = index.get("manifests").and_then(|m| m.as_array()).into_iter().flatten();
+        let text = |entry: &serde_json::Value, key: &str| entry.get(key).and_then(|v| v.as_str()).map(str::to_owned);
+        let ours = entries.filter(|e| text(e, "artifactType").is_some_and(|t| types.contains(&t.as_str())));
+        ours.map(|e| text(e, "digest").unwrap_or_default().parse()).take(MAX_REFERRERS).collect()
     }
 
     /// Logs in if the registry wants that, and returns a request for the URL.
@@ -156,7 +189,10 @@ impl<'a> Registries<'a> {
                     logged_in = true;
                     self.log_in(image, answer.headers()).await?;
                 }
-                Ok(answer) if answer.status().is_success() => return Ok(answer),
+                // That there is none is an answer too.
+                Ok(answer) if answer.status().is_success() || answer.status() == StatusCode::NOT_FOUND => {
+                    return Ok(answer);
+                }
                 Ok(answer) if is_passing(answer.status()) => last = Some(bad_status(url, answer.status())),
                 Ok(answer) => return Err(bad_status(url, answer.status())),
                 Err(e) => last = Some(unreachable(url, e)),

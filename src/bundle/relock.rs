@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::charts::lock_addons;
 use super::diff::tagged;
 use super::lock::{kubeadm_images, lock_files, lock_images};
-use super::lockfile::Lock;
+use super::lockfile::{Lock, LockedSignature};
 use super::packages::lock_packages;
 use super::registry::Registries;
+use super::upstream::lock_signatures;
 use super::wanted::wanted;
 use crate::error::{Error, Result};
 use crate::exec::Sink;
@@ -86,7 +87,15 @@ pub async fn relock(
     let kinds: BTreeSet<String> = chosen.packages.iter().map(|k| k.as_str().to_owned()).collect();
     all_asked(&kinds, asked.packages.repository.iter().map(|r| r.kind.as_str().to_owned()))?;
     lock.packages.retain(|p| !chosen.packages.contains(&p.kind));
-    lock.packages.extend(lock_packages(&asked, allow_expired, sink).await?);
+    lock.packages.extend(lock_packages(&asked, allow_expired, Arc::clone(&sink)).await?);
+    lock_signatures(inv, &mut lock, sink).await?;
+    // Upstream may sign the same bytes again: what was pinned for them holds as well, and stays.
+    let kept = |new: &LockedSignature| {
+        old.signatures
+            .iter()
+            .find(|s| (&s.name, s.arch, &s.signed, &s.key) == (&new.name, new.arch, &new.signed, &new.key))
+    };
+    lock.signatures = lock.signatures.iter().map(|s| kept(s).unwrap_or(s).clone()).collect();
     lock.sort();
     Ok(lock)
 }

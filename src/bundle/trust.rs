@@ -154,7 +154,7 @@ fn look_at(data: &[u8], file: &str, bytes: &[u8], policy: &Policy, today: NaiveD
         comment: None,
         standing: Standing::Wrong { reason: "it is no signature in minisign's format".into() },
     };
-    let Some((id, signature)) = parse(bytes) else { return seen };
+    let Some((id, signature)) = parse_minisig(bytes) else { return seen };
     seen.key_id = Some(id.clone());
     // An id is 8 bytes that anybody can choose: two signers' may be equal.
     let mut owners = policy.signers.iter().filter(|(_, key)| key.id() == id).peekable();
@@ -189,7 +189,7 @@ fn holds(data: &[u8], signature: &SignatureBox, key: &PublicKey) -> bool {
 }
 
 /// The key's id and the signature. Strict, because the crate takes the lengths of what it decodes for granted.
-fn parse(bytes: &[u8]) -> Option<(String, SignatureBox)> {
+pub(super) fn parse_minisig(bytes: &[u8]) -> Option<(String, SignatureBox)> {
     let text = std::str::from_utf8(bytes).ok()?;
     let lines: Vec<&str> = text.lines().collect();
     let [untrusted, signature, trusted, global] = lines.as_slice() else { return None };

@@ -226,6 +226,9 @@ pub struct Push {
     /// The file that holds the password
     #[arg(long, value_name = "FILE", requires = "user")]
     pub password_file: Option<PathBuf>,
+    /// Move tags that name something else in the registry; without it nothing is pushed when there are such
+    #[arg(long)]
+    pub overwrite_tags: bool,
 }
 
 /// `provision bundle`

@@ -24,13 +24,18 @@ pub(super) async fn lock(
     }
     let mut made = bundle::lock(inv, sink(global)).await?;
     made.packages = bundle::lock_packages(inv, allow_expired, sink(global)).await?;
+    bundle::lock_signatures(inv, &mut made, sink(global)).await?;
     write_whole(path, &made.to_toml()?)?;
-    let more: String =
-        [("charts", made.charts.len()), ("manifests", made.manifests.len()), ("packages", made.packages.len())]
-            .into_iter()
-            .filter(|(_, n)| *n > 0)
-            .map(|(what, n)| format!(", {n} {what}"))
-            .collect();
+    let more: String = [
+        ("charts", made.charts.len()),
+        ("manifests", made.manifests.len()),
+        ("packages", made.packages.len()),
+        ("upstream signatures", made.signatures.len()),
+    ]
+    .into_iter()
+    .filter(|(_, n)| *n > 0)
+    .map(|(what, n)| format!(", {n} {what}"))
+    .collect();
     println!("{}: {} files, {} images{more}", path.display(), made.files.len(), made.images.len());
     Ok(())
 }

@@ -27,6 +27,7 @@ pub(super) async fn push(args: &Push, global: &Global) -> Result<ExitCode> {
         plain_http: args.plain_http,
         ca: args.ca.clone(),
         login,
+        overwrite_tags: args.overwrite_tags,
         concurrency: global.concurrency,
     };
     let done = registry::push(&bundle, &options, sink(global)).await?;

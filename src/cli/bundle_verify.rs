@@ -8,7 +8,10 @@ use serde_json::json;
 use super::args::Global;
 use super::bundle::sink;
 use super::survey::{closed, load};
-use crate::bundle::{Bundle, BundleManifest, Policy, Seen, Standing, Verdict, Verified, absent, count, judge, look};
+use crate::bundle::{
+    Bundle, BundleManifest, Policy, Seen, Standing, UpstreamChecks, Verdict, Verified, absent, check_upstream, count,
+    judge, look,
+};
 use crate::error::{Error, Result};
 use crate::inventory::{Inventory, PublicKey};
 use crate::report::Format;
@@ -56,11 +59,18 @@ pub(super) async fn verify(dir: &Path, asked: &Asked<'_>, global: &Global) -> Re
         strict(dir, bundle.manifest())?;
     }
     bundle.verify(sink(global).as_ref()).await?;
+    let upstream = match &inv {
+        Some(inv) => check_upstream(inv, &bundle)?,
+        None => UpstreamChecks::none(bundle.manifest()),
+    };
+    if asked.strict && !upstream.unchecked.is_empty() {
+        return Err(not_checked_again(dir, &upstream.unchecked));
+    }
     if global.format == Format::Json {
         let trust = (inv.is_some() || !asked.keys.is_empty()).then_some(&verdict);
         let said = json!({
             "bundle": bundle.digest(), "whole": true, "signatures": seen, "trust": trust,
-            "by_the_lock_alone": by_the_lock_alone(bundle.manifest()),
+            "by_the_lock_alone": by_the_lock_alone(bundle.manifest()), "upstream_signatures": upstream,
         });
         println!("{said}");
         return Ok(());
@@ -68,6 +78,15 @@ pub(super) async fn verify(dir: &Path, asked: &Asked<'_>, global: &Global) -> Re
     let alone = by_the_lock_alone(bundle.manifest()).len();
     if alone > 0 {
         println!("{alone} artifacts are pinned by the lock alone: upstream has nothing to check them against");
+    }
+    if upstream.checked > 0 {
+        println!("{} artifacts are signed by their upstream, as the inventory asks", upstream.checked);
+    }
+    if !upstream.unchecked.is_empty() {
+        let count = upstream.unchecked.len();
+        println!(
+            "{count} signatures of upstream's were not checked again: [[trust.upstream]] of an inventory (-i) has the keys"
+        );
     }
     if inv.is_none() && asked.keys.is_empty() && !seen.is_empty() {
         println!("signatures were not checked: name the keys with --key, or an inventory that pins them with -i");
@@ -174,6 +193,15 @@ fn read_key(given: &str) -> Result<PublicKey> {
 fn by_the_lock_alone(manifest: &BundleManifest) -> Vec<String> {
     let alone = manifest.artifacts.iter().filter(|a| a.verified == Verified::LockOnly);
     alone.map(|a| format!("{} {} for {}", a.name, a.version, a.arch_name())).collect()
+}
+
+fn not_checked_again(dir: &Path, unchecked: &[String]) -> Error {
+    Error::invalid(format!(
+        "the bundle {} says of these that upstream signed them, and there is no key to check it again:\n  {}",
+        dir.display(),
+        unchecked.join("\n  ")
+    ))
+    .hint("name the inventory with -i; its [[trust.upstream]] has the keys")
 }
 
 fn strict(dir: &Path, manifest: &BundleManifest) -> Result<()> {

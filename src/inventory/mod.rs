@@ -14,6 +14,7 @@ mod schema;
 mod structure;
 mod tree;
 mod trust;
+mod upstream;
 mod validate;
 
 pub use charts::{Chart, ChartFrom, ChartSource, RawManifest, Tools};
@@ -30,3 +31,4 @@ pub use schema::schema;
 pub(crate) use structure::nearest;
 pub(crate) use trust::key_id;
 pub use trust::{PublicKey, Signer, Trust, UnsignedBundle};
+pub use upstream::{SignatureScheme, UpstreamSigner};

@@ -126,6 +126,7 @@ fn judge(text: &str, there: &dyn Fn(&Path) -> bool, beside: &dyn Fn(&Path) -> bo
         let all = validate::validate(inventory, &shape.json).into_iter();
         let all = all.chain(validate::missing_key_files(inventory, there));
         let all = all.chain(validate::missing_files(inventory, beside));
+        let all = all.chain(validate::missing_upstream_keys(inventory, beside));
         findings.extend(all.filter(|f| !spoken_of(f)));
     }
     let mut diagnostics: Vec<Diagnostic> = findings.into_iter().map(|f| tree.place(f)).collect();

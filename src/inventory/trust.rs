@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::upstream::UpstreamSigner;
 use crate::error::Error;
 
 /// `[trust]`. Without it no bundle is used at all.
@@ -21,11 +22,13 @@ pub struct Trust {
     /// Uses a bundle that too few have signed, with a warning each time. A signature that does not hold is refused
     /// even so.
     pub allow_unsigned_bundle: Option<UnsignedBundle>,
+    /// Whose signatures upstream's own images and files must have.
+    pub upstream: Vec<UpstreamSigner>,
 }
 
 impl Default for Trust {
     fn default() -> Self {
-        Self { signers: Vec::new(), threshold: 1, allow_unsigned_bundle: None }
+        Self { signers: Vec::new(), threshold: 1, allow_unsigned_bundle: None, upstream: Vec::new() }
     }
 }
 

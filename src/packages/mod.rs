@@ -17,7 +17,7 @@ mod stanza;
 pub use catalog::{Candidate, Catalog};
 pub use deb_index::read_index;
 pub use local::{LocalPackage, index_path, local_index, local_release, local_source, pool_path, repository_dir};
-pub use openpgp::Keyring;
+pub use openpgp::{Keyring, Open};
 pub use relation::{Op, Relation, Requirement, compare, parse_deb, parse_rpm};
 pub use release::{Release, parse_release};
 pub use resolve::resolve;

@@ -3,6 +3,8 @@
 //! On rPGP (crate `pgp`): pure Rust, under a permissive licence. It checks signatures; which of them count (bindings of
 //! subkeys, expiry, revocation, weak hashes) is decided here.
 
+use std::io::Read;
+
 use pgp::composed::{CleartextSignedMessage, Deserializable as _, DetachedSignature, SignedPublicKey};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType};
@@ -16,6 +18,9 @@ pub struct Keyring {
     /// Where it was read from, for messages.
     name: String,
 }
+
+/// Opens what is signed, from its beginning.
+pub type Open<'a> = dyn Fn() -> std::io::Result<Box<dyn Read + 'a>> + 'a;
 
 /// Why one key does not vouch for one signature.
 enum No {
@@ -61,24 +66,29 @@ impl Keyring {
         let (message, _) = CleartextSignedMessage::from_string(message)
             .map_err(|e| Error::invalid(format!("{what} is not a cleartext-signed message")).source(e.to_string()))?;
         let text = message.signed_text();
-        let signer = self.verify(what, text.as_bytes(), message.signatures().iter(), now)?;
+        let signer = self.verify(what, &|| Ok(Box::new(text.as_bytes())), message.signatures().iter(), now)?;
         Ok((text.replace("\r\n", "\n"), signer))
     }
 
     /// The fingerprint of the key that made one of the detached signatures (armored or binary) over `data`.
     pub fn verify_detached(&self, what: &str, data: &[u8], signature: &[u8], now: Option<i64>) -> Result<String> {
+        self.verify_stream(what, &|| Ok(Box::new(data)), signature, now)
+    }
+
+    /// The same over what `open` gives, from its beginning each time it is called.
+    pub fn verify_stream(&self, what: &str, open: &Open<'_>, signature: &[u8], now: Option<i64>) -> Result<String> {
         let bad = |e: pgp::errors::Error| {
             Error::invalid(format!("the signature of {what} is no OpenPGP signature")).source(e.to_string())
         };
         let (found, _) = DetachedSignature::from_reader_many(signature).map_err(bad)?;
         let all = found.collect::<std::result::Result<Vec<_>, _>>().map_err(bad)?;
-        self.verify(what, data, all.iter().map(|s| &s.signature), now)
+        self.verify(what, open, all.iter().map(|s| &s.signature), now)
     }
 
     fn verify<'s>(
         &self,
         what: &str,
-        data: &[u8],
+        open: &Open<'_>,
         signatures: impl Iterator<Item = &'s Signature>,
         now: Option<i64>,
     ) -> Result<String> {
@@ -89,7 +99,7 @@ impl Keyring {
                 issuers.extend(signature.issuer_key_id().iter().map(|id| id.to_string().to_uppercase()));
             }
             for key in &self.keys {
-                match vouches(key, signature, data, now) {
+                match vouches(key, signature, open, now) {
                     Ok(fingerprint) => return Ok(fingerprint),
                     Err(No::Other) => {}
                     Err(No::Void(why)) => void = Some(why),
@@ -114,7 +124,7 @@ impl Keyring {
 }
 
 /// Whether `key`, or one of its signing subkeys, made `signature` over `data`, and that counts; its fingerprint.
-fn vouches(key: &SignedPublicKey, signature: &Signature, data: &[u8], now: Option<i64>) -> Result<String, No> {
+fn vouches(key: &SignedPublicKey, signature: &Signature, open: &Open<'_>, now: Option<i64>) -> Result<String, No> {
     let primary = &key.primary_key;
     let subkey = key.public_subkeys.iter().find(|s| issued(signature, &s.key));
     let own = issued(signature, primary);
@@ -129,6 +139,7 @@ fn vouches(key: &SignedPublicKey, signature: &Signature, data: &[u8], now: Optio
         return Err(No::Void(format!("key {id} made it with the weak hash {:?}", signature.hash_alg())));
     }
     let bad = |_| No::Void(format!("it is not what key {id} signed"));
+    let data = open().map_err(|e| No::Void(format!("what key {id} signed cannot be read: {e}")))?;
     match subkey {
         Some(subkey) if !own => signature.verify(&subkey.key, data).map_err(bad)?,
         _ => signature.verify(primary, data).map_err(bad)?,

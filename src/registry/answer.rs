@@ -95,9 +95,16 @@ impl Answerer {
                 let (names, next) = page.of(&all);
                 Ok(linked(json_answer(&json!({ "repositories": names })), "/v2/_catalog", page, next))
             }
-            Route::Referrers => {
-                let mut answer =
-                    json_answer(&json!({ "schemaVersion": 2, "mediaType": INDEX_TYPES[0], "manifests": [] }));
+            Route::Referrers { name, digest, artifact_type } => {
+                // To what is not there nothing refers: the specification has no refusal here.
+                let repository = self.catalog.find(name, ns);
+                let found = repository.zip(digest.as_ref()).map(|(r, d)| r.referrers(d, artifact_type.as_deref()));
+                let mut answer = json_answer(&json!({
+                    "schemaVersion": 2, "mediaType": INDEX_TYPES[0], "manifests": found.unwrap_or_default(),
+                }));
+                if artifact_type.is_some() {
+                    answer.headers_mut().insert("oci-filters-applied", HeaderValue::from_static("artifactType"));
+                }
                 answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(INDEX_TYPES[0]));
                 Ok(answer)
             }

@@ -41,8 +41,32 @@ pub struct Manifest {
     pub media_type: String,
     /// Its size in bytes.
     pub size: u64,
+    /// What it refers to, when it is a signature or the like.
+    pub refers: Option<Refers>,
     /// The bytes of an index that we made of the bundle's manifests; a manifest of the bundle is read from there.
     pub made: Option<Vec<u8>>,
+}
+
+/// What a manifest says of itself when it refers to another.
+#[derive(Debug)]
+pub struct Refers {
+    /// The manifest it is about.
+    pub subject: Digest,
+    /// Its own type: of the artifact, else of its config.
+    pub artifact_type: String,
+    /// Its annotations.
+    pub annotations: serde_json::Value,
+}
+
+impl Refers {
+    fn read(manifest: &serde_json::Value) -> Option<Self> {
+        let text = |at: &str| manifest.pointer(at).and_then(|v| v.as_str());
+        Some(Self {
+            subject: text("/subject/digest")?.parse().ok()?,
+            artifact_type: text("/artifactType").or_else(|| text("/config/mediaType")).unwrap_or_default().to_owned(),
+            annotations: manifest.get("annotations").cloned().unwrap_or_default(),
+        })
+    }
 }
 
 impl Catalog {
@@ -98,7 +122,9 @@ impl Catalog {
         }
         let repository = self.repositories.entry(place.repository.clone()).or_default();
         repository.blobs.extend(named);
-        repository.manifests.insert(digest.clone(), Manifest { media_type, size, made: None });
+        repository
+            .manifests
+            .insert(digest.clone(), Manifest { media_type, size, refers: Refers::read(&json), made: None });
         Ok(())
     }
 
@@ -186,12 +212,31 @@ fn tag_target(repository: &mut Repository, artifacts: &[&Artifact]) -> Result<Di
     let index =
         json!({ "schemaVersion": 2, "mediaType": INDEX_TYPES[0], "manifests": entries }).to_string().into_bytes();
     let digest = Digest::of(&index);
-    let manifest = Manifest { media_type: INDEX_TYPES[0].into(), size: index.len() as u64, made: Some(index) };
+    let manifest =
+        Manifest { media_type: INDEX_TYPES[0].into(), size: index.len() as u64, refers: None, made: Some(index) };
     repository.manifests.insert(digest.clone(), manifest);
     Ok(digest)
 }
 
 impl Repository {
+    /// The descriptors of the manifests that refer to this one; only of one type when that is asked for.
+    #[must_use]
+    pub fn referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Vec<serde_json::Value> {
+        let all = self.manifests.iter().filter_map(|(digest, m)| Some((digest, m, m.refers.as_ref()?)));
+        all.filter(|(_, _, r)| r.subject == *subject && artifact_type.is_none_or(|t| t == r.artifact_type))
+            .map(|(digest, manifest, refers)| {
+                let mut entry = json!({
+                    "mediaType": manifest.media_type, "digest": digest.to_string(), "size": manifest.size,
+                    "artifactType": refers.artifact_type,
+                });
+                if !refers.annotations.is_null() {
+                    entry["annotations"] = refers.annotations.clone();
+                }
+                entry
+            })
+            .collect()
+    }
+
     /// The tags in the specification's order.
     #[must_use]
     pub fn sorted_tags(&self) -> Vec<&str> {

@@ -2,7 +2,7 @@
 //!
 //! The same names are served by `provision serve`, filled by `bundle push` and asked for by the nodes' `hosts.toml`.
 
-use crate::bundle::{Artifact, ArtifactKind, Digest, ImageName};
+use crate::bundle::{Artifact, ArtifactKind, Digest, ImageName, is_of_image};
 use crate::error::Result;
 
 /// Where an artifact is found in a registry.
@@ -30,7 +30,11 @@ pub fn place(artifact: &Artifact) -> Result<Place> {
         upstream: None,
     };
     Ok(match artifact.kind {
-        ArtifactKind::Image => {
+        // Beside what is signed, where cosign looks for it.
+        ArtifactKind::Signature if !is_of_image(artifact) => {
+            ours("", tag(&format!("{}-{}.sig", artifact.version, artifact.arch_name())))
+        }
+        ArtifactKind::Image | ArtifactKind::Signature => {
             let image = ImageName::parse(&artifact.name)?;
             Place {
                 repository: format!("{}/{}", image_path(&image.registry), path(&image.repository)),

@@ -31,6 +31,8 @@ pub struct PushOptions {
     pub login: Option<(String, SecretString)>,
     /// How many blobs at once.
     pub concurrency: usize,
+    /// Whether tags that name something else are moved.
+    pub overwrite_tags: bool,
 }
 
 /// What a push did.
@@ -50,8 +52,8 @@ pub struct Pushed {
 
 /// Pushes a bundle.
 ///
-/// Errors: the bundle is damaged or lacks a part (`Invalid`), the target is no registry's address (`Usage`), or the
-/// registry does not take it.
+/// Errors: the bundle is damaged or lacks a part (`Invalid`), the target is no registry's address (`Usage`), a tag names
+/// something else there (`Refused`), or the registry does not take it.
 pub async fn push(bundle: &Bundle, options: &PushOptions, sink: Arc<dyn Sink>) -> Result<Pushed> {
     let (host, prefix) = options.target.trim_end_matches('/').split_once('/').unwrap_or((&options.target, ""));
     let host = host.trim_end_matches('/');
@@ -65,6 +67,9 @@ pub async fn push(bundle: &Bundle, options: &PushOptions, sink: Arc<dyn Sink>) -
     remote.check().await?;
     let work = Work { catalog: &catalog, remote: &remote, prefix, sink: sink.as_ref() };
     let concurrency = options.concurrency.max(1);
+    if !options.overwrite_tags {
+        work.refuse_moves(concurrency).await?;
+    }
     let mut done = Pushed::default();
     let mut each: BTreeMap<&Digest, Vec<&str>> = BTreeMap::new();
     for (name, repository) in &catalog.repositories {
@@ -105,6 +110,32 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// An error when a tag of the bundle names something else in the registry: whoever pulls by it would get other bytes
+    /// from one moment to the next. Asked before anything is sent.
+    async fn refuse_moves(&self, concurrency: usize) -> Result<()> {
+        let tags = self.catalog.repositories.iter().flat_map(|(name, r)| r.tags.iter().map(move |(t, d)| (name, t, d)));
+        let asked = tags.map(|(name, tag, digest)| async move {
+            let full = self.full(name);
+            let there = self.remote.manifest_digest(&full, tag).await?;
+            Ok::<_, Error>(there.filter(|there| *there != digest.to_string()).map(|there| {
+                let there = if there.is_empty() { "something that it does not say" } else { &there };
+                format!("{full}:{tag} is {there}, the bundle has {digest}")
+            }))
+        });
+        let moved = futures::stream::iter(asked).buffer_unordered(concurrency).try_collect::<Vec<_>>().await?;
+        let mut moved: Vec<String> = moved.into_iter().flatten().collect();
+        moved.sort();
+        if moved.is_empty() {
+            return Ok(());
+        }
+        Err(Error::refused(format!(
+            "{} tags name something else in the registry; nothing was pushed:\n  {}",
+            moved.len(),
+            moved.join("\n  ")
+        ))
+        .hint("push to another prefix, or say --overwrite-tags: whoever pulls by these tags then gets what the bundle has"))
+    }
+
     fn full(&self, repository: &str) -> String {
         if self.prefix.is_empty() { repository.to_owned() } else { format!("{}/{repository}", self.prefix) }
     }

@@ -52,7 +52,14 @@ pub enum Route {
         page: Page,
     },
     /// What refers to a manifest.
-    Referrers,
+    Referrers {
+        /// The repository.
+        name: String,
+        /// The digest; `None` when it is of a kind that no bundle has.
+        digest: Option<Digest>,
+        /// Only what is of this type.
+        artifact_type: Option<String>,
+    },
     /// The repositories.
     Repositories(Page),
 }
@@ -118,8 +125,7 @@ pub fn route(method: &Method, path: &str, query: &str) -> Result<Asked, Refusal>
         "tags" => Route::Tags { name, page: page(&query)? },
         "blobs" => Route::Blob { name, digest: digest(last)? },
         "referrers" => {
-            digest(last)?;
-            Route::Referrers
+            Route::Referrers { name, digest: digest(last)?, artifact_type: query.get("artifactType").cloned() }
         }
         _ if last.contains(':') => Route::Manifest { name, digest: digest(last)? },
         _ if is_tag(last) => Route::Tag { name, tag: last.to_owned() },
@@ -226,7 +232,10 @@ mod tests {
             ),
             (format!("/v2/a/blobs/b/blobs/sha256:{hex}"), Route::Blob { name: name(), digest }),
             ("/v2/a/tags/list".into(), Route::Tags { name: "a".into(), page: Page::default() }),
-            (format!("/v2/a/referrers/sha256:{hex}"), Route::Referrers),
+            (
+                format!("/v2/a/referrers/sha256:{hex}"),
+                Route::Referrers { name: "a".into(), digest: hex.parse().ok(), artifact_type: None },
+            ),
             ("/v2/_catalog".into(), Route::Repositories(Page::default())),
         ] {
             assert_eq!(get(&path, "").map(|a| a.route), Ok(want), "{path}");

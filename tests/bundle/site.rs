@@ -132,7 +132,13 @@ impl Site {
             { "mediaType": manifest_type, "digest": digest.to_string(), "size": manifest.len(), "platform": { "architecture": "amd64", "os": "linux" } },
         ] });
         self.upstream.put(&format!("/v2/{repository}/manifests/{digest}"), manifest_type, manifest);
-        self.upstream.put(&format!("/v2/{repository}/manifests/{tag}"), index_type, index.to_string());
+        let index = index.to_string();
+        self.upstream.put(
+            &format!("/v2/{repository}/manifests/{}", Digest::of(index.as_bytes())),
+            index_type,
+            index.clone(),
+        );
+        self.upstream.put(&format!("/v2/{repository}/manifests/{tag}"), index_type, index);
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

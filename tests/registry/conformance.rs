@@ -206,6 +206,39 @@ async fn tags_and_repositories_are_listed() {
 }
 
 #[tokio::test]
+async fn signatures_are_listed_by_what_they_are_of() {
+    let (made, subject, manifest) = Made::signed();
+    let server = serve(&made, &["--plain-http"]);
+    let get = |rest: &str| {
+        let url = format!("http://{}/v2/provision/kubeadm/{rest}", server.address);
+        async move { client().get(url).send().await.unwrap() }
+    };
+    let index: Value = get(&format!("referrers/{subject}")).await.json().await.unwrap();
+    let size = std::fs::metadata(made.blob(&manifest)).unwrap().len();
+    // "Each descriptor is of an image manifest or index in the same <name> namespace with a subject field that specifies
+    // the value of <digest>. The descriptors MUST include an artifactType field that is set to the value of the
+    // artifactType in the image manifest or index, if present. [...] The descriptors MUST include annotations from the
+    // image manifest or index."
+    let kind = "application/vnd.provision.signature.v1";
+    let entry = json!({
+        "mediaType": MANIFEST, "digest": manifest, "size": size, "artifactType": kind, "annotations": { "a": "b" },
+    });
+    assert_eq!(index["manifests"], json!([entry]));
+    // "If filtering is requested and applied, the response MUST include a header OCI-Filters-Applied: artifactType".
+    for (asked, found) in [(kind, 1), ("application/other", 0)] {
+        let answer = get(&format!("referrers/{subject}?artifactType={asked}")).await;
+        assert_eq!(answer.headers()["oci-filters-applied"], "artifactType");
+        let index: Value = answer.json().await.unwrap();
+        assert_eq!(index["manifests"].as_array().unwrap().len(), found);
+    }
+    let none: Value = get(&format!("referrers/{manifest}")).await.json().await.unwrap();
+    assert_eq!(none["manifests"], json!([]));
+    // And by tag, beside what it is of.
+    let tagged = get("manifests/1.36.2-amd64.sig").await;
+    assert_eq!(tagged.headers()["docker-content-digest"], manifest.as_str());
+}
+
+#[tokio::test]
 async fn referrers_are_an_empty_index_and_writes_are_refused() {
     let site = Site::new();
     let digest = site.made.manifest("registry.k8s.io/pause:3.10", "amd64");

@@ -42,6 +42,30 @@ impl Made {
         this
     }
 
+    /// A bundle of one binary and upstream's signature of it; the digests of their manifests.
+    pub fn signed() -> (Self, String, String) {
+        let mut this = Self::empty();
+        this.file("binary", "kubeadm", "1.36.2", b"kubeadm");
+        let subject = this.manifest("kubeadm", "amd64");
+        let (blob, size) = this.put(b"signature");
+        let (empty, _) = this.put(b"{}");
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "application/vnd.provision.signature.v1",
+            "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": empty, "size": 2 },
+            "layers": [{ "mediaType": "text/plain", "digest": blob, "size": size }],
+            "subject": { "mediaType": MANIFEST, "digest": subject, "size": 1 }, "annotations": { "a": "b" },
+        });
+        let (manifest, _) = this.put(manifest.to_string().as_bytes());
+        this.artifacts.push(json!({
+            "kind": "signature", "name": "kubeadm", "version": "1.36.2", "arch": "amd64", "digest": blob, "size": size,
+            "source": "https://test", "manifest": manifest,
+            "verified": { "by": "upstream-signature", "scheme": "minisign", "key": "0", "signed": blob, "signature": blob },
+            "blobs": [{ "digest": blob, "size": size, "media_type": "text/plain" }],
+        }));
+        this.finish();
+        (this, subject, manifest)
+    }
+
     /// A bundle of one file of 512 MiB, all zeros.
     pub fn huge() -> Self {
         const SIZE: u64 = 512 << 20;

@@ -215,6 +215,32 @@ fn a_large_blob_goes_on_or_begins_again() {
     }
 }
 
+/// What a tag names is what others run: it moves only when somebody says so.
+#[test]
+fn a_tag_that_names_something_else_is_not_moved_unless_asked() {
+    let (made, dir) = (Made::new(), tempfile::tempdir().unwrap());
+    let registry = docker_registry(dir.path(), "", "");
+    let proxy = Faulty::start(&registry.address);
+    push(&made, &proxy.address, &["--plain-http"]);
+    let image = |tag: &str| format!("docker://{}/registry.k8s.io/sig/tags:{tag}", registry.address);
+    let insecure = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+    must("skopeo", &[&["skopeo", "copy", "--quiet"][..], &insecure, &[&image("v1"), &image("v2")]].concat());
+    let before = proxy.log().len();
+    let said = fails(5, &made, &proxy.address, &["--plain-http"]);
+    let (v1, v2) = ["v1", "v2"].map(|t| made.manifest(&format!("registry.k8s.io/sig/tags:{t}"), "amd64")).into();
+    assert!(said.contains(&format!("registry.k8s.io/sig/tags:v2 is {v1}, the bundle has {v2}")), "{said}");
+    assert!(said.contains("1 tags name something else") && said.contains("--overwrite-tags"), "{said}");
+    let sent = |l: &&String| ["POST ", "PUT ", "PATCH "].iter().any(|m| l.starts_with(m));
+    assert_eq!(proxy.log()[before..].iter().filter(sent).count(), 0);
+    let said = push(&made, &proxy.address, &["--plain-http", "--overwrite-tags"]);
+    assert!(said.contains("; 1 manifests"), "{said}");
+    let shown = must("skopeo", &["skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", &image("v2")]);
+    assert_eq!(shown.trim(), v2);
+    // Another prefix is another place, and what is there already is no obstacle.
+    push(&made, &format!("{}/else", proxy.address), &["--plain-http"]);
+    push(&made, &proxy.address, &["--plain-http"]);
+}
+
 #[test]
 fn memory_does_not_grow_with_the_bundle() {
     let (made, dir) = (Made::huge(), tempfile::tempdir().unwrap());

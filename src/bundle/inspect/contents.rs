@@ -125,6 +125,7 @@ fn how(verified: &Verified) -> String {
         Verified::ChecksumFile { .. } => "upstream checksum".into(),
         Verified::RegistryDigest => "registry digest".into(),
         Verified::SignedRepository { .. } => "signed repository".into(),
+        Verified::UpstreamSignature { scheme, .. } => format!("upstream signature ({})", scheme.as_str()),
         Verified::LockOnly => "lock alone".into(),
     }
 }

@@ -81,7 +81,7 @@ fn component(part: &Part<'_>, taken: &mut HashSet<String>) -> Value {
     let mut component = json!({
         "type": match a.kind {
             ArtifactKind::Image => "container",
-            ArtifactKind::Manifest | ArtifactKind::File => "file",
+            ArtifactKind::Manifest | ArtifactKind::File | ArtifactKind::Signature => "file",
             _ => "application",
         },
         "bom-ref": own,

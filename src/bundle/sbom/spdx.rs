@@ -88,7 +88,7 @@ fn package(id: &str, part: &Part<'_>) -> Value {
             ArtifactKind::Binary => "APPLICATION",
             ArtifactKind::Archive => "ARCHIVE",
             ArtifactKind::Package => "INSTALL",
-            ArtifactKind::Chart | ArtifactKind::Manifest | ArtifactKind::File => "FILE",
+            ArtifactKind::Chart | ArtifactKind::Manifest | ArtifactKind::File | ArtifactKind::Signature => "FILE",
         },
         "sourceInfo": format!("{}, {} bytes, verified: {}", a.arch_name(), a.size, verified_by(&a.verified)),
     });

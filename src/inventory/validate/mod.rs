@@ -13,8 +13,10 @@ mod secrets;
 mod sources;
 mod syntax;
 mod trust;
+mod upstream;
 
 pub(super) use charts::missing_files;
 pub(super) use files::missing_key_files;
 pub(super) use judge::validate;
 pub(super) use secrets::{is_secret_key, secret, userinfo};
+pub(super) use upstream::missing_upstream_keys;

@@ -1,0 +1,1 @@
+j5tgKhqVUhRmQOkB6wSA/KDuN+bkEV7CLdHo9iGa1Bqor1wA2J4KLreeAW/GL+Sd6pg5lINK2NzA15fzxozNBA==
