@@ -95,8 +95,16 @@ struct Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // It is no bundle without its documents; what it held of a full disk is free again.
-        let _ = std::fs::remove_dir_all(&self.path);
+        // It is no bundle without its documents; what it held of a full disk is free again. A file that was being copied
+        // when another one failed may appear while the directory is emptied: then once more.
+        for _ in 0..40 {
+            match std::fs::remove_dir_all(&self.path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    std::thread::sleep(std::time::Duration::from_millis(25));
+                }
+                _ => return,
+            }
+        }
     }
 }
 
