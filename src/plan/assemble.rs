@@ -16,13 +16,18 @@ pub type Observations = BTreeMap<String, BTreeMap<Probe, Answer>>;
 pub fn questions(desired: &[Desired]) -> BTreeMap<String, Vec<Probe>> {
     let mut all: BTreeMap<String, BTreeSet<Probe>> = BTreeMap::new();
     for wanted in desired {
-        all.entry(wanted.host.clone()).or_default().extend(probes(&wanted.action));
+        all.entry(asked(wanted).to_owned()).or_default().extend(probes(&wanted.action));
     }
     all.into_iter().map(|(host, set)| (host, set.into_iter().collect())).collect()
 }
 
+/// The host that knows whether it is done.
+fn asked(wanted: &Desired) -> &str {
+    wanted.action.asks().unwrap_or(&wanted.host)
+}
+
 fn answers(wanted: &Desired, seen: &Observations) -> Vec<Answer> {
-    let host = seen.get(&wanted.host);
+    let host = seen.get(asked(wanted));
     probes(&wanted.action).iter().map(|p| host.and_then(|h| h.get(p)).cloned().unwrap_or(Answer::Absent)).collect()
 }
 
