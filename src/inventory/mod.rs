@@ -14,6 +14,7 @@ mod schema;
 mod structure;
 mod tree;
 mod trust;
+mod upgrade;
 mod validate;
 
 pub use charts::{Chart, ChartFrom, ChartSource, RawManifest, Tools};
@@ -29,3 +30,4 @@ pub use sample::SAMPLE;
 pub use schema::schema;
 pub(crate) use trust::key_id;
 pub use trust::{PublicKey, Signer, Trust, UnsignedBundle};
+pub use upgrade::{Drain, Gate, GateCheck, Share, Unfinished, Upgrade};

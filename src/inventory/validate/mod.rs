@@ -13,6 +13,7 @@ mod secrets;
 mod sources;
 mod syntax;
 mod trust;
+mod upgrade;
 
 pub(super) use charts::missing_files;
 pub(super) use files::missing_key_files;
