@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::host::{Answer, Probe};
 use crate::inventory::{Arch, Inventory, Node};
 use crate::kubeadm::{EtcdMember, NodeObject};
-use crate::resource::{Membership, ModuleState, NodeState, membership, node_state, node_state_probe, shell_probe};
+use crate::resource::{
+    Membership, ModuleState, NodeState, UpgradeState, membership, node_state, node_state_probe, shell_probe, upgrade_probe,
+    upgrade_state,
+};
 
 /// Commands a host must have before anything of ours is on it.
 pub const NEEDED_COMMANDS: &str =
@@ -83,6 +86,8 @@ pub struct HostFacts {
     pub state: NodeState,
     /// The pod networks our CNI configuration on it holds.
     pub pod_cidrs: Vec<String>,
+    /// Which version it was taken to.
+    pub upgrade: UpgradeState,
 }
 
 impl HostFacts {
@@ -144,6 +149,8 @@ pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
         probes.push(crate::resource::nodes_probe());
         probes.push(crate::resource::etcd_probe());
     }
+    // The last, whatever is before it.
+    probes.push(upgrade_probe());
     probes
 }
 
@@ -198,6 +205,7 @@ pub fn host_facts(answers: &[Answer], sent_ms: i64, received_ms: i64) -> HostFac
         resolves: prefixed("resolves."),
         state: answers.get(1).map(node_state).unwrap_or_default(),
         pod_cidrs: answers.get(2).map(conflist_cidrs).unwrap_or_default(),
+        upgrade: answers.last().map(upgrade_state).unwrap_or_default(),
     }
 }
 

@@ -16,6 +16,8 @@ mod pod_cidr;
 mod render;
 mod reset;
 mod textdiff;
+mod upgrade_refusals;
+mod upgrade_steps;
 
 pub use assemble::{Observations, assemble, questions};
 pub use desired::{Desired, When};

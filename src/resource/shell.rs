@@ -33,6 +33,13 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
         "export KUBECONFIG=/etc/kubernetes/admin.conf PATH=$PATH:/usr/local/bin\ncommand -v helm >/dev/null || exit 0\nhelm list --all-namespaces --selector \"$1\" -o json\n",
     ),
     ("manifest", include_str!("manifest.sh")),
+    ("upgrade", include_str!("upgrade.sh")),
+    ("snapshot", include_str!("snapshot.sh")),
+    // Name, phase, owner and whether it is a static pod's mirror, one pod a line.
+    (
+        "pods",
+        "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get pods --all-namespaces --field-selector \"spec.nodeName=$1\" -o 'jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}|{.status.phase}|{.metadata.ownerReferences[0].kind}|{.metadata.annotations.kubernetes\\.io/config\\.mirror}{\"\\n\"}{end}'\n",
+    ),
     (
         "namespace",
         "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get namespace \"$1\" --ignore-not-found -o name\n",

@@ -4,7 +4,9 @@ mod addons;
 mod cluster;
 mod context;
 mod dispatch;
+mod drain;
 mod files;
+mod gate;
 mod hands;
 mod images;
 mod join;
@@ -13,6 +15,7 @@ mod packages;
 mod reset;
 mod system;
 mod units;
+mod upgrade;
 
 pub use context::Context;
 pub use hands::HostRunner;
