@@ -8,8 +8,8 @@ use crate::host::{Answer, Probe};
 use crate::inventory::{Arch, Inventory, Node};
 use crate::kubeadm::{EtcdMember, NodeObject};
 use crate::resource::{
-    Membership, ModuleState, NodeState, UpgradeState, membership, node_state, node_state_probe, shell_probe, upgrade_probe,
-    upgrade_state,
+    Membership, ModuleState, NodeState, UpgradeState, membership, node_state, node_state_probe, shell_probe,
+    upgrade_probe, upgrade_state,
 };
 
 /// Commands a host must have before anything of ours is on it.

@@ -45,7 +45,14 @@ pub(super) struct Input<'a> {
 pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Result<Vec<Desired>> {
     refuse_upgrade(inv, facts)?;
     let parts = Parts::new(inv, bundle);
-    let input = Input { inv, facts, images: parts.cluster_images()?, pod_cidrs: allot(inv, facts)?, parts, upgrading: upgrading(inv, facts) };
+    let input = Input {
+        inv,
+        facts,
+        images: parts.cluster_images()?,
+        pod_cidrs: allot(inv, facts)?,
+        parts,
+        upgrading: upgrading(inv, facts),
+    };
     let nodes = inv.nodes();
     let mut hosts: Vec<HostSteps<'_>> = Vec::new();
     for node in &nodes {

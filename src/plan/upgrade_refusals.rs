@@ -21,7 +21,10 @@ pub(super) fn refuse_upgrade(inv: &Inventory, facts: &Facts) -> Result<()> {
         if let Ok(runs) = runs
             && !runs.may_upgrade_to(target)
         {
-            found.push((format!("{} runs {runs}, which cannot go to {target}", object.name), "one minor at a time, and never back".into()));
+            found.push((
+                format!("{} runs {runs}, which cannot go to {target}", object.name),
+                "one minor at a time, and never back".into(),
+            ));
         }
     }
     // One that is not Ready because its own upgrade stopped halfway is what the next run goes on with.

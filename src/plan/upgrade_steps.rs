@@ -64,13 +64,20 @@ pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) 
         let why = "what etcd holds now can be had back";
         let id = snapshot.add(PhaseId::Snapshot, "etcd", Action::EtcdSnapshot { path }, why);
         snapshot.after(previous.iter().cloned());
-        let uses = behind.iter().map(|n| format!("{}/{}/kubeadm-upgrade", PhaseId::UpgradeControlPlane.as_str(), n.name));
+        let uses =
+            behind.iter().map(|n| format!("{}/{}/kubeadm-upgrade", PhaseId::UpgradeControlPlane.as_str(), n.name));
         snapshot.when(When::OnlyWith(uses.collect()));
         all.extend(snapshot.into_steps());
         previous.push(id);
     }
-    for node in behind {
+    // All API servers before the first kubelet: a kubelet asks any of them, and may be newer than none.
+    for node in &behind {
         let steps = maker.control_plane(node, node.name == first, &previous)?;
+        previous.extend(steps.last().map(|s| s.id.clone()));
+        all.extend(steps);
+    }
+    for node in &behind {
+        let steps = maker.control_plane_node(node, &previous)?;
         previous.extend(steps.last().map(|s| s.id.clone()));
         all.extend(steps);
     }
@@ -97,7 +104,9 @@ pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) 
         for node in &nodes {
             let steps = maker.worker(node, &previous)?;
             lasts.extend(steps.last().map(|s| s.id.clone()));
-            begins.extend(steps.iter().filter(|s| s.id.ends_with("/cordon") || s.id.ends_with("/uncordon")).map(|s| s.id.clone()));
+            begins.extend(
+                steps.iter().filter(|s| s.id.ends_with("/cordon") || s.id.ends_with("/uncordon")).map(|s| s.id.clone()),
+            );
             all.extend(steps);
         }
         let mut gate = HostSteps::new(voice);
@@ -130,24 +139,34 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// kubeadm first, and only then the kubelet: it may never be newer than the API server it asks.
+    /// API server, controller manager, scheduler and etcd.
     fn control_plane(&self, node: &Node, first: bool, previous: &[StepId]) -> Result<Vec<Desired>> {
         let phase = PhaseId::UpgradeControlPlane;
         let timeout_s = self.input.inv.upgrade.gate_timeout_s;
         let mut steps = HostSteps::new(&node.name);
         let upgraded = self.kubeadm(node, first, None, previous, &mut steps)?;
-        let healthy = Action::WaitControlPlane { node: node.name.clone(), address: node.address.to_string(), timeout_s };
-        steps.add(phase, "healthy", healthy.clone(), "the control plane must be healthy before its pods move");
+        let healthy =
+            Action::WaitControlPlane { node: node.name.clone(), address: node.address.to_string(), timeout_s };
+        steps.add(phase, "healthy", healthy, "the control plane must be healthy before the next one is begun");
         steps.when(When::DriftOrWith(vec![upgraded.clone()]));
-        let etcd = self.etcd(timeout_s);
-        if let Some(etcd) = &etcd {
-            steps.add(phase, "etcd", etcd.clone(), "etcd must be whole before its node is disturbed");
+        if let Some(etcd) = self.etcd(timeout_s) {
+            steps.add(phase, "etcd", etcd, "etcd must be whole before the next one is begun");
             steps.when(When::DriftOrWith(vec![upgraded]));
         }
-        let (cordon, service) = self.kubelet(node, &mut steps)?;
+        Ok(steps.into_steps())
+    }
+
+    /// The kubelet below them.
+    fn control_plane_node(&self, node: &Node, previous: &[StepId]) -> Result<Vec<Desired>> {
+        let phase = PhaseId::UpgradeControlPlane;
+        let timeout_s = self.input.inv.upgrade.gate_timeout_s;
+        let mut steps = HostSteps::new(&node.name);
+        let (cordon, service) = self.kubelet(node, previous, &mut steps)?;
+        let healthy =
+            Action::WaitControlPlane { node: node.name.clone(), address: node.address.to_string(), timeout_s };
         steps.add(phase, "healthy-again", healthy, "the control plane must be healthy before the next one is begun");
         steps.when(When::DriftOrWith(vec![service.clone()]));
-        if let Some(etcd) = etcd {
+        if let Some(etcd) = self.etcd(timeout_s) {
             steps.add(phase, "etcd-again", etcd, "etcd must be whole before the next one is begun");
             steps.when(When::DriftOrWith(vec![service]));
         }
@@ -167,7 +186,7 @@ impl Maker<'_> {
         let binary = format!("{}/{}/kubeadm", PhaseId::UpgradeWorker.as_str(), node.name);
         steps.when(When::OnlyWith(vec![binary]));
         self.kubeadm(node, false, Some(keep), previous, &mut steps)?;
-        let (cordon, _) = self.kubelet(node, &mut steps)?;
+        let (cordon, _) = self.kubelet(node, &[], &mut steps)?;
         self.uncordon(node, false, cordon, &mut steps);
         Ok(steps.into_steps())
     }
@@ -201,7 +220,7 @@ impl Maker<'_> {
     }
 
     /// Empties the node and gives it its kubelet. Returns the ids of the cordon and of the kubelet's start.
-    fn kubelet(&self, node: &Node, steps: &mut HostSteps<'_>) -> Result<(StepId, StepId)> {
+    fn kubelet(&self, node: &Node, previous: &[StepId], steps: &mut HostSteps<'_>) -> Result<(StepId, StepId)> {
         let phase = phase_of(node);
         let inv = self.input.inv;
         let (name, through) = (node.name.clone(), self.voice.to_owned());
@@ -210,6 +229,7 @@ impl Maker<'_> {
         let cordon = Action::Cordon { node: name.clone(), version: self.version.clone(), through: through.clone() };
         let cordon = steps.add(phase, "cordon", cordon, "no new pods while its kubelet is replaced");
         steps.when(When::OnlyWith(vec![binary.clone(), service]));
+        steps.after(previous.iter().cloned());
         let drain = Action::Drain {
             node: name.clone(),
             through: through.clone(),
@@ -223,7 +243,8 @@ impl Maker<'_> {
         for (artifact, action) in kube_installs(self.input, node)?.into_iter().filter(|(a, _)| a.name != "kubeadm") {
             steps.add(phase, &artifact.name, action, format!("{} {}", artifact.name, artifact.version));
         }
-        let service = steps.add(phase, "kubelet-service", kubelet_unit(true), "the kubelet runs with what is installed");
+        let service =
+            steps.add(phase, "kubelet-service", kubelet_unit(true), "the kubelet runs with what is installed");
         steps.when(When::DriftOrWith(vec![binary]));
         let wait = Action::WaitNodeVersion {
             node: name,

@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn an_upgrade_is_done_only_with_all_its_parts() {
-        let all = "mark=v2\nkube-apiserver=v2\nkube-controller-manager=v2\nkube-scheduler=v2\nconfigured=v2\nproxy=v2\n";
+        let all =
+            "mark=v2\nkube-apiserver=v2\nkube-controller-manager=v2\nkube-scheduler=v2\nconfigured=v2\nproxy=v2\n";
         assert!(is_upgraded(&said(all), "v2", true, true));
         for line in all.lines() {
             let old = all.replace(line, &line.replace("=v2", "=v1"));

@@ -76,7 +76,9 @@ pub(super) async fn drain(
     let error = Error::failed(format!("{node} is not empty after {timeout_s} s: {} left", left.join(", ")))
         .command(FailedCommand::new(command.line(), output.exit.to_string(), &format!("{said}{budgets}")));
     if unfinished == Unfinished::Skip {
-        uncordon(ctx, through, node, true).await.map_err(|e| Error::unreachable("the API does not answer").source(e))?;
+        uncordon(ctx, through, node, true)
+            .await
+            .map_err(|e| Error::unreachable("the API does not answer").source(e))?;
         return Err(error.hint(format!("upgrade.drain.unfinished is `skip`: {node} is schedulable again and stays at its version; run apply again for it")));
     }
     Err(error

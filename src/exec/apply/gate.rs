@@ -66,9 +66,10 @@ pub(super) async fn pass(
 }
 
 async fn all_back(ctx: &Context, host: &str, nodes: &[&str], wave: &Wave<'_>, error: Error) -> Error {
-    let mut error = Error::failed(format!("{error}; {} after it was upgraded, {} s given", nodes.join(", "), wave.timeout_s))
-        .on(host)
-        .source(error);
+    let mut error =
+        Error::failed(format!("{error}; {} after it was upgraded, {} s given", nodes.join(", "), wave.timeout_s))
+            .on(host)
+            .source(error);
     for node in nodes {
         error = upgrade::back(ctx, host, node, wave.version, error).await;
     }
@@ -78,8 +79,8 @@ async fn all_back(ctx: &Context, host: &str, nodes: &[&str], wave: &Wave<'_>, er
 async fn check(ctx: &Context, host: &str, nodes: &[&str], wave: &Wave<'_>) -> Result<()> {
     let answers = ctx.host(host)?.probe(&[nodes_probe()]).await?;
     for name in nodes {
-        let well = node_object(&answers, name)
-            .is_some_and(|n| n.ready && plain_version(&n.kubelet_version) == wave.version);
+        let well =
+            node_object(&answers, name).is_some_and(|n| n.ready && plain_version(&n.kubelet_version) == wave.version);
         if !well {
             return Err(Error::failed(format!("{name} is not Ready at {}", wave.version)));
         }
@@ -104,7 +105,9 @@ all=$(kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s -n k
 bad=$(printf %s "$all" | grep -v -e ' Succeeded' -e ' Running True$')
 [ -z "$bad" ] || { printf '%s\n' "$bad" >&2; exit 1; }
 "#;
-    ctx.script(host, "system-pods", TEXT, &[node], ANSWER, &format!("find all system pods of {node} ready")).await.map(drop)
+    ctx.script(host, "system-pods", TEXT, &[node], ANSWER, &format!("find all system pods of {node} ready"))
+        .await
+        .map(drop)
 }
 
 async fn command(ctx: &Context, host: &str, line: &str) -> Result<()> {
@@ -114,12 +117,14 @@ async fn command(ctx: &Context, host: &str, line: &str) -> Result<()> {
 
 async fn http(url: &str, wanted: u16) -> Result<()> {
     crate::bundle::tls_init();
-    let client =
-        reqwest::Client::builder().timeout(ANSWER).build().context(|| "failed to set up HTTP".into())?;
+    let client = reqwest::Client::builder().timeout(ANSWER).build().context(|| "failed to set up HTTP".into())?;
     let status = client.get(url).send().await.context(|| format!("failed to ask {url}"))?.status().as_u16();
     if status == wanted {
         return Ok(());
     }
-    Err(Error::failed(format!("{url} answers {status}, {wanted} is wanted"))
-        .command(FailedCommand::new(format!("GET {url}"), status.to_string(), "")))
+    Err(Error::failed(format!("{url} answers {status}, {wanted} is wanted")).command(FailedCommand::new(
+        format!("GET {url}"),
+        status.to_string(),
+        "",
+    )))
 }

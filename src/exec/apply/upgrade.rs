@@ -25,7 +25,9 @@ const SHA256: &str = include_str!("../../host/sha256.sh");
 pub(super) async fn snapshot(ctx: &Context, host: &str, path: &str) -> Result<()> {
     let text = concat!("# apply:snapshot\n", include_str!("snapshot.sh"));
     ctx.script(host, "snapshot", text, &[path], COPY_TIMEOUT, "save etcd's data").await.map(drop).map_err(|e| {
-        e.hint("nothing was upgraded: etcd has to be healthy and /var/lib/provision on that host needs room for its data")
+        e.hint(
+            "nothing was upgraded: etcd has to be healthy and /var/lib/provision on that host needs room for its data",
+        )
     })
 }
 
@@ -101,7 +103,9 @@ pub(super) async fn wait(
 pub(super) async fn back(ctx: &Context, through: &str, node: &str, version: &str, error: Error) -> Error {
     match try_back(ctx, through, node, version).await {
         Ok(before) => error
-            .hint(format!("{node} was put back to {before} and is Ready; the upgrade pauses here and no other node was begun"))
+            .hint(format!(
+                "{node} was put back to {before} and is Ready; the upgrade pauses here and no other node was begun"
+            ))
             .hint("mend the cause and run apply again: it begins with this node"),
         Err(failed) => error
             .hint(format!("{node} could not be put back either: {failed}; it stays cordoned"))
@@ -118,12 +122,17 @@ async fn try_back(ctx: &Context, through: &str, node: &str, version: &str) -> Re
     let until = Instant::now() + BACK_TIMEOUT;
     loop {
         let answers = ctx.host(through)?.probe(&[crate::resource::nodes_probe()]).await?;
-        if let Some(found) = node_object(&answers, node).filter(|n| n.ready && plain_version(&n.kubelet_version) != version) {
+        if let Some(found) =
+            node_object(&answers, node).filter(|n| n.ready && plain_version(&n.kubelet_version) != version)
+        {
             drain::uncordon(ctx, through, node, true).await?;
             return Ok(found.kubelet_version);
         }
         if Instant::now() >= until {
-            return Err(Error::failed(format!("{node} is not Ready {} s after it was put back", BACK_TIMEOUT.as_secs())));
+            return Err(Error::failed(format!(
+                "{node} is not Ready {} s after it was put back",
+                BACK_TIMEOUT.as_secs()
+            )));
         }
         tokio::time::sleep(UPGRADE_PAUSE).await;
     }

@@ -34,8 +34,11 @@ impl World {
     /// The version of a control plane's static pods; empty when it has none.
     #[must_use]
     pub fn component_version(&self, name: &str, component: &str) -> String {
-        let text =
-            self.machines.get(name).map(|m| m.text(&format!("/etc/kubernetes/manifests/{component}.yaml"))).unwrap_or_default();
+        let text = self
+            .machines
+            .get(name)
+            .map(|m| m.text(&format!("/etc/kubernetes/manifests/{component}.yaml")))
+            .unwrap_or_default();
         text.rsplit(':').next().unwrap_or_default().trim().to_owned()
     }
 
@@ -66,7 +69,11 @@ impl World {
 
     /// What the pods probe prints.
     pub(super) fn pods_text(&self, node: &str) -> String {
-        self.pods.iter().filter(|(_, n)| *n == node).map(|(p, _)| format!("default/{p}|Running|ReplicaSet|\n")).collect()
+        self.pods
+            .iter()
+            .filter(|(_, n)| *n == node)
+            .map(|(p, _)| format!("default/{p}|Running|ReplicaSet|\n"))
+            .collect()
     }
 
     pub(super) fn upgrade_script(&mut self, name: &str, script: &str, args: &[&str], now: u64) -> Output {
@@ -86,10 +93,8 @@ impl World {
             }
             ("keep", [_, list]) => {
                 let Some(m) = self.machines.get_mut(name) else { return broken(255, "no machine") };
-                let files: Vec<(String, Digest)> = KEPT
-                    .iter()
-                    .filter_map(|f| Some(((*f).to_owned(), m.files.get(*f)?.digest.clone())))
-                    .collect();
+                let files: Vec<(String, Digest)> =
+                    KEPT.iter().filter_map(|f| Some(((*f).to_owned(), m.files.get(*f)?.digest.clone()))).collect();
                 let text: String = files.iter().map(|(f, d)| format!("{} {f}\n", d.hex())).collect();
                 m.blobs.extend(files.into_iter().map(|(_, d)| (d, 1)));
                 m.write(list, text.as_bytes(), 0o600, now);

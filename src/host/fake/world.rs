@@ -45,7 +45,7 @@ pub struct World {
     pub version: String,
     /// The versions of binaries by digest (hex); those that are not here are of `version`.
     pub versions: BTreeMap<String, String>,
-    /// Digests (hex) of kubelets that never get Ready.
+    /// Kubelets that never get Ready, by digest (hex) and machine: `digest@name`.
     pub broken_kubelets: BTreeSet<String>,
     /// The version in the cluster's own configuration, like `v1.36.2`.
     pub configured: String,
@@ -148,7 +148,7 @@ impl World {
                 && m.runs("containerd.service")
                 && m.has("/etc/kubernetes/kubelet.conf")
                 && m.has(crate::facts::CNI_CONF)
-                && !m.kubelet.as_ref().is_some_and(|k| self.broken_kubelets.contains(k.hex()))
+                && !m.kubelet.as_ref().is_some_and(|k| self.broken_kubelets.contains(&format!("{}@{node}", k.hex())))
         })
     }
 
