@@ -11,6 +11,7 @@ use crate::resource::{
     Membership, ModuleState, NodeState, UpgradeState, membership, node_state, node_state_probe, shell_probe,
     upgrade_probe, upgrade_state,
 };
+use crate::upgrade::Budget;
 
 /// Commands a host must have before anything of ours is on it.
 pub const NEEDED_COMMANDS: &str =
@@ -116,6 +117,9 @@ pub struct Facts {
     pub nodes: Option<Vec<NodeObject>>,
     /// etcd's members, when a control plane answers.
     pub etcd: Option<Vec<EtcdMember>>,
+    /// What protects the cluster's pods; asked for only when some node is of another version.
+    #[serde(skip)]
+    pub budgets: Option<Vec<Budget>>,
     /// The control plane that answered.
     pub voice: Option<String>,
 }
@@ -148,6 +152,7 @@ pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
     if node.role.is_control_plane() {
         probes.push(crate::resource::nodes_probe());
         probes.push(crate::resource::etcd_probe());
+        probes.push(shell_probe("budgets", &[&format!("v{}", inv.cluster.version.trim_start_matches('v'))]));
     }
     // The last, whatever is before it.
     probes.push(upgrade_probe());

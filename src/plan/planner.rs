@@ -43,7 +43,7 @@ pub(super) struct Input<'a> {
 /// Errors: the bundle lacks something (`Invalid`), or the cluster may not be taken to the version that the inventory asks
 /// for (`Refused`).
 pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Result<Vec<Desired>> {
-    refuse_upgrade(inv, facts)?;
+    refuse_upgrade(inv, bundle, facts)?;
     let parts = Parts::new(inv, bundle);
     let input = Input {
         inv,

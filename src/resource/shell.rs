@@ -34,6 +34,7 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
     ),
     ("manifest", include_str!("manifest.sh")),
     ("upgrade", include_str!("upgrade.sh")),
+    ("budgets", include_str!("budgets.sh")),
     ("snapshot", include_str!("snapshot.sh")),
     // Name, phase, owner and whether it is a static pod's mirror, one pod a line.
     (

@@ -3,7 +3,7 @@
 use provision::bundle::{BundleManifest, Digest};
 use provision::error::Kind;
 use provision::host::{FakeCluster, Fault};
-use provision::inventory::Inventory;
+use provision::inventory::{Inventory, Unfinished};
 
 use super::world::{
     INVENTORY, apply_once, assert_sound, bundle, converge, need, plan_ids, read, snapshot, undisturbed,
@@ -200,4 +200,56 @@ async fn an_unhealthy_cluster_is_refused_before_anything_moves() {
     assert_eq!(error.kind(), Kind::Refused);
     assert!(error.to_string().contains("w4"), "{error}");
     assert_eq!(snapshot(&fake), before);
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_empty_is_left_out_when_that_is_the_policy() {
+    let (fake, mut inv, bundle) = before().await;
+    inv.upgrade.drain.unfinished = Unfinished::Skip;
+    fake.world().stuck.insert("web-2".into());
+    let error = apply_once(&fake, &inv, &bundle).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Failed);
+    assert!(error.report().contains("w2 is not empty"), "{}", error.report());
+    {
+        let world = fake.world();
+        for (name, version) in [("w1", "v1.36.3"), ("w2", "v1.36.2"), ("w3", "v1.36.3"), ("w4", "v1.36.3")] {
+            assert_eq!(world.kubelet_version(name), version, "{name}");
+        }
+        assert!(world.nodes.values().all(|n| !n.unschedulable && n.marks.is_empty()), "{:?}", world.nodes);
+    }
+    assert_sound(&fake, "left out");
+    fake.world().stuck.clear();
+    converge(&fake, &inv, &bundle, 1).await.unwrap();
+    assert_upgraded(&fake, "after it was left out");
+}
+
+#[tokio::test]
+async fn a_budget_that_can_never_be_met_is_refused_and_named() {
+    let (fake, mut inv, bundle) = before().await;
+    let pods =
+        r#"{"items":[{"metadata":{"namespace":"shop","name":"db-0","labels":{"app":"db"}},"spec":{"nodeName":"w2"}}]}"#;
+    let budget = r#"{"items":[{"apiVersion":"policy/v1","metadata":{"namespace":"shop","name":"db"},
+        "spec":{"minAvailable":1,"selector":{"matchLabels":{"app":"db"}}},
+        "status":{"expectedPods":1,"currentHealthy":1,"disruptionsAllowed":0}}]}"#;
+    fake.world().budgets = budget.replace('\n', "");
+    fake.world().pods_json = pods.to_owned();
+    let before = snapshot(&fake);
+    let error = apply_once(&fake, &inv, &bundle).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(error.to_string().contains("shop/db"), "{error}");
+    assert_eq!(snapshot(&fake), before);
+    inv.upgrade.drain.unfinished = Unfinished::Force;
+    converge(&fake, &inv, &bundle, 1).await.unwrap();
+    assert_upgraded(&fake, "forced");
+}
+
+#[tokio::test]
+async fn the_way_back_is_refused() {
+    let (fake, ..) = before().await;
+    for version in ["1.36.1", "1.35.9"] {
+        let inv = at(version);
+        let error = apply_once(&fake, &inv, &bundle(&inv)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused, "{version}");
+        assert!(error.to_string().contains(&format!("v{version}")), "{error}");
+    }
 }

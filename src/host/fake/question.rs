@@ -75,6 +75,7 @@ impl World {
                 let have = |n: &str| self.machines.get(name)?.packages.get(n).map(|v| format!("{n} {v}\n"));
                 Ok(std::iter::once(arg).chain(words).filter_map(have).collect())
             }
+            "budgets" => self.through_admin(name).map(|()| format!("{}\n{}\n", self.budgets, self.pods_json)),
             "upgrade" => Ok(self.upgrade_text(name)),
             "pods" => self.through_admin(name).map(|()| self.pods_text(arg)),
             "snapshot" => {

@@ -53,6 +53,10 @@ pub struct World {
     pub pods: BTreeMap<String, String>,
     /// Pods that no drain moves.
     pub stuck: BTreeSet<String>,
+    /// The list of PodDisruptionBudgets, as JSON.
+    pub budgets: String,
+    /// The list of pods that they are about, as JSON.
+    pub pods_json: String,
     /// The command of a user's gate fails.
     pub gate_closed: bool,
     /// How many workers may be away for an upgrade at once.
