@@ -75,7 +75,7 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
     let mut joined: BTreeMap<&str, Joined> = BTreeMap::new();
     let mut previous: Vec<StepId> = barrier.clone();
     // What joins is of the new version, and may not be newer than those whom it joins.
-    previous.extend(upgrades.iter().map(|d| d.id.clone()));
+    previous.extend(upgrades.last().map(|d| d.id.clone()));
     // First the one that inits (or already is), then the other control planes one after the other, then workers.
     let mut order: Vec<&Node> = vec![first];
     order.extend(control_planes.iter().filter(|n| n.name != first.name));
@@ -102,8 +102,8 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
         }
         joined.insert(&node.name, made);
     }
-    let upgrade_ids = upgrades.iter().map(|d| d.id.clone());
-    let lasts: Vec<StepId> = hosts.iter().filter_map(HostSteps::last_id).chain(upgrade_ids).collect();
+    let upgraded = upgrades.last().map(|d| d.id.clone());
+    let lasts: Vec<StepId> = hosts.iter().filter_map(HostSteps::last_id).chain(upgraded).collect();
     let of_host = |name: &str| upgrades.iter().filter(|d| d.host == name).map(|d| d.id.clone()).collect::<Vec<_>>();
     let host_ids: BTreeMap<&str, Vec<StepId>> =
         nodes.iter().zip(&hosts).map(|(n, h)| (n.name.as_str(), [h.ids(), of_host(&n.name)].concat())).collect();

@@ -45,7 +45,7 @@ pub(super) fn upgrading(inv: &Inventory, facts: &Facts) -> BTreeSet<String> {
     all
 }
 
-/// The steps of all members that are behind, in the order in which they are done.
+/// The steps of all members that are behind, in the order in which they are done: all others come after the last.
 pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) -> Result<Vec<Desired>> {
     if input.upgrading.is_empty() {
         return Ok(Vec::new());
@@ -68,17 +68,17 @@ pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) 
             behind.iter().map(|n| format!("{}/{}/kubeadm-upgrade", PhaseId::UpgradeControlPlane.as_str(), n.name));
         snapshot.when(When::OnlyWith(uses.collect()));
         all.extend(snapshot.into_steps());
-        previous.push(id);
+        previous = vec![id];
     }
     // All API servers before the first kubelet: a kubelet asks any of them, and may be newer than none.
     for node in &behind {
         let steps = maker.control_plane(node, node.name == first, &previous)?;
-        previous.extend(steps.last().map(|s| s.id.clone()));
+        previous = steps.last().map(|s| vec![s.id.clone()]).unwrap_or(previous);
         all.extend(steps);
     }
     for node in &behind {
         let steps = maker.control_plane_node(node, &previous)?;
-        previous.extend(steps.last().map(|s| s.id.clone()));
+        previous = steps.last().map(|s| vec![s.id.clone()]).unwrap_or(previous);
         all.extend(steps);
     }
     let workers = inv.workers();
