@@ -122,8 +122,8 @@ pub(super) fn is_at_version(answer: &Answer, name: &str, version: &str) -> bool 
 
 /// Whether nothing of ours keeps pods off the node; with `ends`, nor its upgrade is still under way.
 pub(super) fn is_released(answer: &Answer, name: &str, ends: bool) -> bool {
-    node(answer, name)
-        .is_some_and(|n| !n.marks.contains_key(CORDONED_BY) && !(ends && n.marks.contains_key(UPGRADING_TO)))
+    let under_way = |n: &NodeObject| ends && n.marks.contains_key(UPGRADING_TO);
+    node(answer, name).is_some_and(|n| !n.marks.contains_key(CORDONED_BY) && !under_way(&n))
 }
 
 /// Whether the upgrade of none of these is still under way.

@@ -158,9 +158,13 @@ pub fn lives(lab: &Lab) {
 
     let (ok, admin) = lab.exec("cp1", "cat /etc/kubernetes/admin.conf");
     assert!(ok);
-    lab.must("w1", &format!("umask 077; cat >/run/admin.conf <<'EOF'\n{admin}\nEOF\ncat >/run/writer.sh <<'EOF'\n{WRITER}\nEOF"));
+    lab.must(
+        "w1",
+        &format!("umask 077; cat >/run/admin.conf <<'EOF'\n{admin}\nEOF\ncat >/run/writer.sh <<'EOF'\n{WRITER}\nEOF"),
+    );
     lab.must("w1", "systemd-run --quiet --unit lab-writer --setenv=PATH=\"$PATH:/usr/local/bin\" sh /run/writer.sh");
-    let reader = Reader::start(lab.nodes().iter().map(|n| format!("{}:30080", lab.address(n)).parse().unwrap()).collect());
+    let reader =
+        Reader::start(lab.nodes().iter().map(|n| format!("{}:30080", lab.address(n)).parse().unwrap()).collect());
 
     // A canary whose gate stays closed: the control planes are through, the worker is back, nobody else was begun.
     lab.must("cp1", "touch /run/gate-closed");
@@ -182,7 +186,8 @@ pub fn lives(lab: &Lab) {
     for (name, version, takes_pods) in versions(lab) {
         assert!(version == format!("v{TO}") && takes_pods, "{name} is at {version}, takes pods: {takes_pods}");
     }
-    let proxy = kubectl(lab, "-n kube-system get daemonset kube-proxy -o 'jsonpath={.spec.template.spec.containers[0].image}'");
+    let proxy =
+        kubectl(lab, "-n kube-system get daemonset kube-proxy -o 'jsonpath={.spec.template.spec.containers[0].image}'");
     assert!(proxy.ends_with(&format!(":v{TO}")), "{proxy}");
     lab.must("cp1", &format!("test -s /var/lib/provision/snapshots/before-v{TO}.db"));
     let out = apply();
