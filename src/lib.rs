@@ -23,4 +23,5 @@ pub mod plan;
 pub mod registry;
 pub mod report;
 pub mod resource;
+pub mod upgrade;
 pub mod version;

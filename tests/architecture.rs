@@ -66,7 +66,7 @@ fn pure_modules_know_no_io_and_no_clock() {
         "main.rs",
         "inventory/parse.rs",
     ];
-    // What is left is pure: inventory, kubeadm, plan, phase, resource, facts' model and checks, version, error.
+    // What is left is pure: inventory, kubeadm, plan, phase, resource, upgrade, facts' model and checks, version, error.
     only_in(&["tokio::", "std::fs", "std::net::Tcp", "SystemTime", "Instant::now", "std::process"], &root);
 }
 

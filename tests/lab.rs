@@ -11,6 +11,8 @@ mod chart;
 mod harness;
 #[path = "lab/registry.rs"]
 mod registry;
+#[path = "lab/upgrade.rs"]
+mod upgrade;
 
 use harness::{Lab, same, stderr, stdout};
 
@@ -97,6 +99,14 @@ fn a_chart_lives() {
     assert!(out.status.success(), "{}", stderr(&out));
     assert_eq!(chart::page(&lab), "good morning");
     assert_eq!(lab.plan().0, 0);
+}
+
+/// To another version of Kubernetes, with a workload that is asked and an API that is written to all along.
+#[test]
+#[ignore = "needs root and podman; run by tests/run"]
+fn an_upgrade_lives() {
+    let lab = Lab::prepare_from("upgrade", 3, 2, &["--source", "debian", "--also", upgrade::TO]);
+    upgrade::lives(&lab);
 }
 
 /// A node reaches the other nodes and nothing else: no route out, and not what listens on this machine's loopback.

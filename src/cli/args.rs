@@ -453,4 +453,8 @@ pub struct LabUp {
     /// Stop before apply: hosts, inventory and bundle are ready
     #[arg(long)]
     pub no_apply: bool,
+    /// An inventory and a bundle of this version of Kubernetes too, to upgrade to: in a directory of its name. From Debian's
+    /// source it is the same program under another version
+    #[arg(long, value_name = "VERSION")]
+    pub also: Option<String>,
 }

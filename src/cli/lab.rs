@@ -9,7 +9,8 @@ use super::bundle::sink;
 use super::survey::load;
 use crate::bundle::{self, Bundle, Form, Maker, Output};
 use crate::error::{Context as _, Result};
-use crate::lab::{self, LabFiles, LabOptions};
+use crate::inventory::Inventory;
+use crate::lab::{self, LabFiles, LabOptions, LabState};
 
 pub(super) async fn lab(command: LabCommand, global: &Global) -> Result<ExitCode> {
     match command {
@@ -33,6 +34,17 @@ pub(super) async fn lab(command: LabCommand, global: &Global) -> Result<ExitCode
     }
 }
 
+/// Lock, build, verify and sign, into `to`; `signer` has the key.
+async fn make_bundle(inv: &Inventory, to: &LabState, signer: &LabState, global: &Global) -> Result<()> {
+    let lock = bundle::lock(inv, sink(global)).await?;
+    std::fs::write(to.lock(), lock.to_toml()?).context(|| "failed to write the lab's lock".into())?;
+    let maker = Maker { sources: &inv.sources, builder: "lab" };
+    let out = Output { place: to.bundle(), form: Form::Directory };
+    bundle::build(&lock, &maker, &out, global.concurrency, sink(global)).await?;
+    Bundle::open(&to.bundle())?.verify(sink(global).as_ref()).await?;
+    lab::sign(signer, &to.bundle())
+}
+
 /// Lock, build, verify and apply by the same code as any user's.
 async fn lab_up(up: &LabUp, global: &Global) -> Result<ExitCode> {
     let options = LabOptions {
@@ -47,16 +59,18 @@ async fn lab_up(up: &LabUp, global: &Global) -> Result<ExitCode> {
     let LabFiles { state, upstream } = lab::prepare(&options).await?;
     eprintln!("lab: hosts and upstream ready after {:.0} s", begun.elapsed().as_secs_f64());
     let inv = load(&state.inventory())?;
-    let lock = bundle::lock(&inv, sink(global)).await?;
-    std::fs::write(state.lock(), lock.to_toml()?).context(|| "failed to write the lab's lock".into())?;
-    let maker = Maker { sources: &inv.sources, builder: "lab" };
-    let out = Output { place: state.bundle(), form: Form::Directory };
-    bundle::build(&lock, &maker, &out, global.concurrency, sink(global)).await?;
-    Bundle::open(&state.bundle())?.verify(sink(global).as_ref()).await?;
-    lab::sign(&state)?;
+    make_bundle(&inv, &state, &state, global).await?;
+    let ports = upstream.as_ref().map(|u| u.ports);
     // From here on nothing is fetched: the upstream is gone before the first node is touched.
     if let Some(upstream) = upstream {
         upstream.stop().await?;
+    }
+    if let Some(version) = &up.also {
+        let (other, upstream) = lab::another(&options, &state, version, ports).await?;
+        make_bundle(&load(&other.inventory())?, &other, &state, global).await?;
+        if let Some(upstream) = upstream {
+            upstream.stop().await?;
+        }
     }
     eprintln!("lab: bundle built, verified and signed after {:.0} s", begun.elapsed().as_secs_f64());
     let (inventory, bundle, dir) = (state.inventory(), state.bundle(), state.dir.display());

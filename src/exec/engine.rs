@@ -9,7 +9,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Plan, Step};
+use crate::inventory::Unfinished;
+use crate::plan::{Action, Plan, Step};
 
 use super::cancel::Cancel;
 use super::event::{Event, Outcome, Sink};
@@ -142,7 +143,7 @@ impl Engine {
             Err(e) => (e.id(), Err(Error::failed("the step's own code broke").source(e))),
         };
         let Some((index, started)) = self.running.remove(&id) else { return };
-        let end = if result.is_ok() { End::Well } else { End::Failed };
+        let end = result.as_ref().map_or_else(|e| end_of(&self.steps[index].action, e), |_| End::Well);
         self.tally.ended(index, result, started.elapsed());
         let skips = self.schedule.end(index, end);
         self.skipped(skips);
@@ -153,6 +154,12 @@ impl Engine {
             self.tally.skipped(skip);
         }
     }
+}
+
+/// How a failed step ends for the others: a node that did not empty in time is left out when the user said so.
+fn end_of(action: &Action, error: &Error) -> End {
+    let skipped = matches!(action, Action::Drain { unfinished: Unfinished::Skip, .. }) && error.kind() == Kind::Failed;
+    if skipped { End::Left } else { End::Failed }
 }
 
 /// The whole of one step: is it as wanted? If not, change it once and look again.

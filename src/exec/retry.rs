@@ -42,7 +42,10 @@ pub fn is_repeatable(action: &Action) -> bool {
     match action {
         // The package manager may still be at work there, under its own lock.
         Action::InstallPackages { .. } => false,
-        Action::KubeadmInit { .. } | Action::KubeadmJoin { .. } | Action::ResetHost { .. } => false,
+        Action::KubeadmInit { .. }
+        | Action::KubeadmJoin { .. }
+        | Action::KubeadmUpgrade { .. }
+        | Action::ResetHost { .. } => false,
         Action::WriteFile { .. }
         | Action::RemoveFile { .. }
         | Action::WriteBlock { .. }
@@ -60,6 +63,13 @@ pub fn is_repeatable(action: &Action) -> bool {
         | Action::NodeMeta { .. }
         | Action::ApplyManifest { .. }
         | Action::HelmRelease { .. }
+        | Action::EtcdSnapshot { .. }
+        | Action::KeepVersion { .. }
+        | Action::Cordon { .. }
+        | Action::Drain { .. }
+        | Action::WaitNodeVersion { .. }
+        | Action::Uncordon { .. }
+        | Action::Gate { .. }
         | Action::WaitNodeReady { .. }
         | Action::WaitControlPlane { .. }
         | Action::WaitEtcdMembers { .. }

@@ -16,6 +16,8 @@ pub enum End {
     Well,
     /// It is not.
     Failed,
+    /// It is not, and that is allowed: the host is left out of the rest of the phase, and nobody waits for it.
+    Left,
 }
 
 /// A step that will not run, by its place in the plan, and why.
@@ -54,6 +56,7 @@ struct Node {
 /// - In a phase that is [`Limit::InOrder`] every step waits for the one before it, whatever its host.
 /// - No step of a phase with `after_images` starts before every step of phase images ended well, even if the plan
 ///   forgot to say so.
+/// - When a step leaves its host out, what is left of the phase on that host is skipped and nothing else.
 /// - When a step fails, what waits for it, what is left on its host and all later phases are skipped; other hosts go
 ///   on up to the end of the phase in which it failed.
 #[derive(Debug)]
@@ -134,14 +137,10 @@ impl Schedule {
         self.nodes[index].state = State::Ended;
         match end {
             End::Well => {
-                for follower in self.nodes[index].followers.clone() {
-                    self.nodes[follower].blockers -= 1;
-                    if self.nodes[follower].blockers == 0 && self.nodes[follower].state == State::Waiting {
-                        self.ready.insert(follower);
-                    }
-                }
+                self.release(index);
                 Vec::new()
             }
+            End::Left => self.leave_out(index),
             End::Failed => self.skip_after(index),
         }
     }
@@ -155,6 +154,32 @@ impl Schedule {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.nodes.iter().all(|n| n.state == State::Ended)
+    }
+
+    fn release(&mut self, index: usize) {
+        for follower in self.nodes[index].followers.clone() {
+            self.nodes[follower].blockers -= 1;
+            if self.nodes[follower].blockers == 0 && self.nodes[follower].state == State::Waiting {
+                self.ready.insert(follower);
+            }
+        }
+    }
+
+    fn leave_out(&mut self, left: usize) -> Vec<Skip> {
+        let cause = self.nodes[left].id.clone();
+        let (host, phase) = (self.nodes[left].host, self.nodes[left].phase);
+        let of_it = |n: &Node| n.host == host && n.phase == phase;
+        let skips: Vec<Skip> = (0..self.nodes.len())
+            .filter(|&i| of_it(&self.nodes[i]))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .filter_map(|i| self.skip(i, || format!("{cause} left this host out")))
+            .collect();
+        self.release(left);
+        for skip in &skips {
+            self.release(skip.index);
+        }
+        skips
     }
 
     fn skip_after(&mut self, failed: usize) -> Vec<Skip> {

@@ -90,7 +90,7 @@ fn check(steps: &[Step], concurrency: usize, course: &Course) -> Outcome {
                 End::Well => {
                     well.insert(index);
                 }
-                End::Failed => first_failed = Some(first_failed.map_or(step.phase, |p| p.min(step.phase))),
+                End::Failed | End::Left => first_failed = Some(first_failed.map_or(step.phase, |p| p.min(step.phase))),
             }
             continue;
         }

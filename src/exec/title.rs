@@ -41,6 +41,17 @@ impl Step {
             Action::TestPodNetwork { nodes, .. } => format!("test the pod network on {} nodes", nodes.len()),
             Action::ApplyManifest { name, .. } => format!("apply manifest {name}"),
             Action::HelmRelease { release, namespace, .. } => format!("install release {release} in {namespace}"),
+            Action::EtcdSnapshot { path } => format!("save etcd's data to {path}"),
+            Action::KeepVersion { .. } => "keep what going back would take".to_owned(),
+            Action::KubeadmUpgrade { version, first: true, .. } => format!("run kubeadm upgrade apply {version}"),
+            Action::KubeadmUpgrade { version, first: false, .. } => format!("run kubeadm upgrade node to {version}"),
+            Action::Cordon { node, .. } => format!("cordon {node}"),
+            Action::Drain { node, .. } => format!("drain {node}"),
+            Action::WaitNodeVersion { node, version, .. } => format!("wait until {node} is Ready at {version}"),
+            Action::Uncordon { node, .. } => format!("uncordon {node}"),
+            Action::Gate { nodes, soak_s, .. } => {
+                format!("wait until all is well with {} for {soak_s} s", nodes.join(", "))
+            }
             Action::ResetHost { .. } => "make the host bare".to_owned(),
         }
     }

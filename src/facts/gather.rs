@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::host::{Answer, Host, Probe};
 use crate::inventory::{Inventory, Node};
 use crate::kubeadm;
+use crate::upgrade::{Budget, budgets};
 
 fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
@@ -30,27 +31,41 @@ pub async fn gather(inv: &Inventory, hosts: &BTreeMap<String, Arc<dyn Host>>, co
     });
     let results: Vec<_> = futures::stream::iter(asked).buffer_unordered(concurrency.max(1)).collect().await;
     let mut facts = Facts::default();
-    let mut voices: BTreeMap<String, (Vec<kubeadm::NodeObject>, Option<Vec<kubeadm::EtcdMember>>)> = BTreeMap::new();
+    let mut voices: BTreeMap<String, Voice> = BTreeMap::new();
     for result in results {
         let (node, host, answers): (Node, HostFacts, Vec<Answer>) = result?;
         if let Some(objects) = shell_ok(answers.get(3)).and_then(|out| kubeadm::nodes(&out).ok()) {
             let etcd =
                 shell_ok(answers.get(4)).and_then(|out| out.lines().next().and_then(|l| kubeadm::etcd_members(l).ok()));
-            voices.insert(node.name.clone(), (objects, etcd));
+            let budgets = shell_ok(answers.get(5)).and_then(|out| read_budgets(&out));
+            voices.insert(node.name.clone(), Voice { objects, etcd, budgets });
         }
         facts.hosts.insert(node.name, host);
     }
     // The first control plane of the inventory that answers speaks for the cluster, but never a foreign one.
     for node in inv.control_planes() {
         let ours = facts.hosts.get(&node.name).and_then(|h| h.state.claim.as_ref()) == Some(&inv.cluster.name);
-        if let Some((objects, etcd)) = voices.remove(&node.name).filter(|_| ours) {
-            facts.nodes = Some(objects);
-            facts.etcd = etcd;
+        if let Some(voice) = voices.remove(&node.name).filter(|_| ours) {
+            facts.nodes = Some(voice.objects);
+            facts.etcd = voice.etcd;
+            facts.budgets = voice.budgets;
             facts.voice = Some(node.name);
             break;
         }
     }
     Ok(facts)
+}
+
+/// What a control plane says of the cluster.
+struct Voice {
+    objects: Vec<kubeadm::NodeObject>,
+    etcd: Option<Vec<kubeadm::EtcdMember>>,
+    budgets: Option<Vec<Budget>>,
+}
+
+fn read_budgets(text: &str) -> Option<Vec<Budget>> {
+    let mut lines = text.lines();
+    budgets(lines.next()?, lines.next()?).ok()
 }
 
 fn shell_ok(answer: Option<&Answer>) -> Option<String> {

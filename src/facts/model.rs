@@ -9,9 +9,10 @@ use crate::host::{Answer, Probe};
 use crate::inventory::{Arch, Inventory, Node};
 use crate::kubeadm::{EtcdMember, NodeObject};
 use crate::resource::{
-    Membership, ModuleState, NodeState, identity_probe, membership, node_state, node_state_probe, registry_ca,
-    shell_probe,
+    Membership, ModuleState, NodeState, UpgradeState, identity_probe, membership, node_state, node_state_probe,
+    registry_ca, shell_probe, upgrade_probe, upgrade_state,
 };
+use crate::upgrade::Budget;
 
 /// Commands a host must have before anything of ours is on it.
 pub const NEEDED_COMMANDS: &str =
@@ -90,6 +91,8 @@ pub struct HostFacts {
     pub registry_ca: Option<Digest>,
     /// The pod networks our CNI configuration on it holds.
     pub pod_cidrs: Vec<String>,
+    /// Which version it was taken to.
+    pub upgrade: UpgradeState,
 }
 
 impl HostFacts {
@@ -118,6 +121,9 @@ pub struct Facts {
     pub nodes: Option<Vec<NodeObject>>,
     /// etcd's members, when a control plane answers.
     pub etcd: Option<Vec<EtcdMember>>,
+    /// What protects the cluster's pods; asked for only when some node is of another version.
+    #[serde(skip)]
+    pub budgets: Option<Vec<Budget>>,
     /// The control plane that answered.
     pub voice: Option<String>,
 }
@@ -150,10 +156,13 @@ pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
     if node.role.is_control_plane() {
         probes.push(crate::resource::nodes_probe());
         probes.push(crate::resource::etcd_probe());
+        probes.push(shell_probe("budgets", &[&format!("v{}", inv.cluster.version.trim_start_matches('v'))]));
     }
     if inv.registry.is_served_by(&node.name) {
         probes.push(identity_probe());
     }
+    // The last two, whatever is before them.
+    probes.push(upgrade_probe());
     probes
 }
 
@@ -207,8 +216,9 @@ pub fn host_facts(answers: &[Answer], sent_ms: i64, received_ms: i64) -> HostFac
         modules: prefixed("module."),
         resolves: prefixed("resolves."),
         state: answers.get(1).map(node_state).unwrap_or_default(),
-        registry_ca: answers.get(3..).and_then(|rest| rest.last()).and_then(registry_ca),
+        registry_ca: answers.iter().rev().nth(1).and_then(registry_ca),
         pod_cidrs: answers.get(2).map(conflist_cidrs).unwrap_or_default(),
+        upgrade: answers.last().map(upgrade_state).unwrap_or_default(),
     }
 }
 

@@ -14,6 +14,7 @@ mod schema;
 mod structure;
 mod tree;
 mod trust;
+mod upgrade;
 mod upstream;
 mod validate;
 
@@ -31,4 +32,5 @@ pub use schema::schema;
 pub(crate) use structure::nearest;
 pub(crate) use trust::key_id;
 pub use trust::{PublicKey, Signer, Trust, UnsignedBundle};
+pub use upgrade::{Drain, Gate, GateCheck, Share, Unfinished, Upgrade};
 pub use upstream::{SignatureScheme, UpstreamSigner};

@@ -15,6 +15,7 @@ use super::host::{Host, HostSettings};
 use super::packages::Packages;
 use super::registry::Registry;
 use super::trust::Trust;
+use super::upgrade::Upgrade;
 
 /// A whole inventory file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +61,9 @@ pub struct Inventory {
     /// How the finished cluster is tested.
     #[serde(default)]
     pub verify: Verify,
+    /// How carefully a running cluster is taken to another version.
+    #[serde(default)]
+    pub upgrade: Upgrade,
     /// Where `bundle lock` and `bundle build` fetch from.
     #[serde(default)]
     pub sources: Sources,

@@ -10,6 +10,8 @@ use super::model::Inventory;
 pub(super) const FORMAT_IP: &str = "ip";
 /// The format of a network, `address/prefix`, in the schema.
 pub(super) const FORMAT_CIDR: &str = "cidr";
+/// The format of a number or a percentage, in the schema.
+pub(super) const FORMAT_SHARE: &str = "share";
 
 /// How an IP address appears in the schema.
 pub(super) struct IpText;
@@ -38,6 +40,27 @@ impl JsonSchema for CidrText {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "format": FORMAT_CIDR })
+    }
+}
+
+/// How a [`super::Share`] appears in the schema: a number, or a string of the format.
+pub(super) struct ShareText;
+
+impl JsonSchema for ShareText {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "ShareText".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["integer", "string"],
+            "format": FORMAT_SHARE,
+            "minimum": 1,
+            "maximum": u32::MAX,
+            "pattern": "^([1-9][0-9]?|100)%$"
+        })
     }
 }
 

@@ -10,8 +10,9 @@ use serde_json::{Map, Value as Json, json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::schema::{FORMAT_CIDR, FORMAT_IP};
+use super::schema::{FORMAT_CIDR, FORMAT_IP, FORMAT_SHARE};
 use super::tree::{Finding, Path};
+use super::upgrade::Share;
 use super::validate::{is_secret_key, secret, userinfo};
 
 /// What the walk found.
@@ -63,6 +64,9 @@ impl<'s> Walk<'s> {
         let value = value.get_ref();
         if let Some(choices) = choices(schema) {
             return self.choice(&choices, value);
+        }
+        if schema.get("format").and_then(Json::as_str) == Some(FORMAT_SHARE) {
+            return self.share(value);
         }
         let Some(kind) = kind(schema) else { return self.free(value) };
         match (kind, value) {
@@ -210,6 +214,24 @@ impl<'s> Walk<'s> {
                 None
             }
         }
+    }
+
+    // A number of things, or a percentage of them.
+    fn share(&mut self, value: &DeValue<'_>) -> Option<Json> {
+        let json = match value {
+            DeValue::String(text) => json!(text),
+            _ => json!(number(value)),
+        };
+        if serde_json::from_value::<Share>(json.clone()).is_ok() {
+            return Some(json);
+        }
+        let message = match value {
+            DeValue::String(text) => format!("\"{}\" is not a share", shown(text)),
+            DeValue::Integer(_) => "the number is out of range".into(),
+            _ => format!("expected a whole number or a percentage, found {}", value_in_words(value)),
+        };
+        self.say(message, "write a number, 1 or more, or a percentage from \"1%\" to \"100%\"");
+        None
     }
 
     // A value that the schema leaves open: passed on to Kubernetes or containerd.

@@ -10,6 +10,7 @@ pub(crate) use config::{API_PORT, merge};
 pub use config::{ClusterImages, init_documents, join_document, upload_certs_document};
 pub use discovery::{Discovery, with_discovery};
 pub use parse::{
-    EtcdHealth, EtcdMember, NodeObject, certificate_key, etcd_health, etcd_members, images_list, nodes, token,
+    CORDONED_BY, EtcdHealth, EtcdMember, MARK_PREFIX, NodeObject, UPGRADING_TO, certificate_key, etcd_health,
+    etcd_members, images_list, nodes, token,
 };
 pub use pki::{ca_hash, kubeconfig_with_server};

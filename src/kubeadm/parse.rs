@@ -8,6 +8,13 @@ use serde_json::Value;
 
 use crate::error::{Context as _, Error, Result};
 
+/// What the annotations that are ours begin with.
+pub const MARK_PREFIX: &str = "provision.dev/";
+/// On a node that we keep pods off.
+pub const CORDONED_BY: &str = "cordoned-by";
+/// On a node whose upgrade has begun and not ended; its value is the version.
+pub const UPGRADING_TO: &str = "upgrading-to";
+
 /// A node object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeObject {
@@ -27,6 +34,9 @@ pub struct NodeObject {
     pub taints: Vec<String>,
     /// InternalIP.
     pub address: Option<String>,
+    /// The annotations that are ours, without the part before the slash.
+    #[serde(default)]
+    pub marks: BTreeMap<String, String>,
 }
 
 /// Reads `kubectl get nodes -o json`.
@@ -64,6 +74,13 @@ fn node(item: &Value) -> Option<NodeObject> {
             .iter()
             .find(|a| field(a, "type") == "InternalIP")
             .map(|a| field(a, "address")),
+        marks: item
+            .pointer("/metadata/annotations")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .filter_map(|(k, v)| Some((k.strip_prefix(MARK_PREFIX)?.to_owned(), v.as_str()?.to_owned())))
+            .collect(),
     })
 }
 

@@ -36,13 +36,19 @@ if [ -z "$dist" ] && [ ! -e "$src/.ready" ]; then
     cp -r /usr/share/gocode/src/github.com/modern-go/reflect2 "$src/tree/vendor/github.com/modern-go/reflect2"
     touch "$src/.ready"
 fi
+# Binaries that say another version than their name were stamped wrong, and so is all that was made of them.
+if [ -z "$dist" ] && [ -e "$bins/.ready" ] && [ "$("$bins/kubeadm" version -o short)" != "v$version" ]; then
+    rm -rf "$bins" "$cache/www-$version" "$cache/images-$version"
+fi
 if [ ! -e "$bins/.ready" ]; then
     say "building Kubernetes $version (about 5 minutes on 2 cores)"
     minor=${version#*.} && minor=${minor%%.*}
     what="cmd/kubeadm cmd/kubelet cmd/kubectl cmd/kube-apiserver cmd/kube-controller-manager cmd/kube-scheduler cmd/kube-proxy"
+    # The source was exported from git and names its own version, which goes before the environment, but not before a file.
+    printf "KUBE_GIT_VERSION='v%s'\nKUBE_GIT_COMMIT='unknown'\nKUBE_GIT_TREE_STATE='clean'\nKUBE_GIT_MAJOR='1'\nKUBE_GIT_MINOR='%s'\n" \
+        "$version" "$minor" >"$src/version"
     (cd "$src/tree" && env GO111MODULE=off FORCE_HOST_GO=y CGO_ENABLED=0 GOFLAGS=-trimpath GOCACHE="$cache/go-build" \
-        KUBE_GIT_VERSION="v$version" KUBE_GIT_COMMIT=unknown KUBE_GIT_TREE_STATE=clean KUBE_GIT_MAJOR=1 \
-        KUBE_GIT_MINOR="$minor" make WHAT="$what" >&2)
+        KUBE_GIT_VERSION_FILE="$src/version" make WHAT="$what" >&2)
     rm -rf "$bins.partial" && mkdir -p "$bins.partial"
     for b in $what; do
         strip -o "$bins.partial/${b#cmd/}" "$src/tree/_output/bin/${b#cmd/}" 2>/dev/null ||

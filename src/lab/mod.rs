@@ -14,5 +14,5 @@ mod upstream;
 pub use node::{NODE_LABEL, list, remove};
 pub use source::Source;
 pub use state::{LabState, lab_dir};
-pub use up::{LabFiles, LabOptions, prepare, sign};
+pub use up::{LabFiles, LabOptions, another, prepare, sign};
 pub use upstream::Upstream;

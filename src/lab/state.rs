@@ -36,6 +36,12 @@ impl LabState {
         std::fs::create_dir_all(&dir).context(|| format!("failed to make {}", dir.display()))?;
         Ok(Self { dir })
     }
+    /// The same for another version of Kubernetes, which has an inventory, a lock and a bundle of its own.
+    pub fn of_version(&self, version: &str) -> Result<Self> {
+        let dir = self.dir.join(version);
+        std::fs::create_dir_all(&dir).context(|| format!("failed to make {}", dir.display()))?;
+        Ok(Self { dir })
+    }
     /// The inventory.
     #[must_use]
     pub fn inventory(&self) -> PathBuf {

@@ -1,6 +1,6 @@
 //! Everything of a lab up to the point where an ordinary user begins: hosts with sshd, an upstream, an inventory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
@@ -60,11 +60,11 @@ fn signer(state: &LabState) -> Result<String> {
     Ok(text.lines().last().unwrap_or_default().to_owned())
 }
 
-/// Signs a lab's bundle with the lab's key.
-pub fn sign(state: &LabState) -> Result<()> {
-    let bundle = Bundle::open(&state.bundle())?;
+/// Signs a bundle of a lab with the lab's key.
+pub fn sign(state: &LabState, path: &Path) -> Result<()> {
+    let bundle = Bundle::open(path)?;
     let key = SigningKey::open(&state.signer().with_extension("key"), &SIGNER_PASSWORD.into())?;
-    key.sign(&bundle, &state.bundle(), None).map(drop)
+    key.sign(&bundle, path, None).map(drop)
 }
 
 /// Makes the lab's hosts, upstream and inventory. Refused when a lab of that name is there.
@@ -126,4 +126,29 @@ pub async fn prepare(options: &LabOptions) -> Result<LabFiles> {
     }
     std::fs::write(state.inventory(), text).context(|| "failed to write the lab's inventory".into())?;
     Ok(LabFiles { state, upstream })
+}
+
+/// Makes the upstream of another version of Kubernetes at the addresses that the lab's inventory names, which must be free
+/// again, and the inventory for it. `None` where the sources have an upstream of their own.
+pub async fn another(
+    options: &LabOptions,
+    state: &LabState,
+    version: &str,
+    ports: Option<(u16, u16)>,
+) -> Result<(LabState, Option<Upstream>)> {
+    let source = Source::choose(options.source.as_deref()).await?;
+    let own = source.version().await?;
+    if matches!(source, Source::Dir(_)) {
+        return Err(Error::new(crate::error::Kind::Usage, format!("that source has {own} and nothing else"))
+            .hint("another version is to be had from upstream, and from Debian's source"));
+    }
+    let text = std::fs::read_to_string(state.inventory()).context(|| "failed to read the lab's inventory".into())?;
+    let upstream = match source.parts(version).await? {
+        Some(parts) => Some(Upstream::start(&parts, ports).await?),
+        None => None,
+    };
+    let other = state.of_version(version)?;
+    let text = text.replacen(&format!("version = \"{own}\""), &format!("version = \"{version}\""), 1);
+    std::fs::write(other.inventory(), text).context(|| "failed to write the inventory of the other version".into())?;
+    Ok((other, upstream))
 }

@@ -18,6 +18,8 @@ pub struct Upstream {
     pub http: String,
     /// The registry's base URL.
     pub registry: String,
+    /// The ports of both.
+    pub ports: (u16, u16),
     children: Vec<Child>,
     _dir: tempfile::TempDir,
 }
@@ -63,6 +65,7 @@ impl Upstream {
         let this = Self {
             http: format!("http://127.0.0.1:{http}"),
             registry: format!("http://127.0.0.1:{registry}"),
+            ports: (http, registry),
             children,
             _dir: dir,
         };

@@ -9,6 +9,8 @@ pub enum Scope {
     AllHosts,
     /// The first control plane.
     FirstControlPlane,
+    /// All control planes.
+    ControlPlanes,
     /// The control planes after the first.
     OtherControlPlanes,
     /// The hosts that are no control planes.
@@ -43,7 +45,7 @@ pub struct PhaseSpec {
 }
 
 /// All phases, in their order.
-pub const PHASES: [PhaseId; 15] = [
+pub const PHASES: [PhaseId; 18] = [
     PhaseId::Preflight,
     PhaseId::Prepare,
     PhaseId::Distribute,
@@ -52,6 +54,9 @@ pub const PHASES: [PhaseId; 15] = [
     PhaseId::Cni,
     PhaseId::Registry,
     PhaseId::Images,
+    PhaseId::Snapshot,
+    PhaseId::UpgradeControlPlane,
+    PhaseId::UpgradeWorker,
     PhaseId::Init,
     PhaseId::JoinControlPlane,
     PhaseId::JoinWorker,
@@ -65,7 +70,7 @@ pub const PHASES: [PhaseId; 15] = [
 #[must_use]
 pub const fn spec(id: PhaseId) -> PhaseSpec {
     use Limit::{Concurrent, InOrder};
-    use Scope::{AllHosts, Cluster, FirstControlPlane, OtherControlPlanes, Workers};
+    use Scope::{AllHosts, Cluster, ControlPlanes, FirstControlPlane, OtherControlPlanes, Workers};
     let (title, scope, concurrency, after_images) = match id {
         PhaseId::Preflight => ("Check the hosts", AllHosts, Concurrent, false),
         PhaseId::Prepare => ("Prepare the hosts", AllHosts, Concurrent, false),
@@ -74,6 +79,10 @@ pub const fn spec(id: PhaseId) -> PhaseSpec {
         PhaseId::Runtime => ("Install the runtime", AllHosts, Concurrent, false),
         PhaseId::Registry => ("Set up the registry", AllHosts, Concurrent, false),
         PhaseId::Images => ("Import the images", AllHosts, Concurrent, false),
+        PhaseId::Snapshot => ("Save etcd's data", Cluster, InOrder, true),
+        // Only one may be away at a time: etcd's quorum hangs on the others.
+        PhaseId::UpgradeControlPlane => ("Upgrade the control planes", ControlPlanes, InOrder, true),
+        PhaseId::UpgradeWorker => ("Upgrade the workers", Workers, Concurrent, true),
         PhaseId::Init => ("Start the first control plane", FirstControlPlane, InOrder, true),
         // etcd takes one learner at a time.
         PhaseId::JoinControlPlane => ("Join the control planes", OtherControlPlanes, InOrder, true),

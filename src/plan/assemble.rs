@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::{Desired, When};
-use super::model::{Action, Step, StepId};
+use super::model::{Action, PhaseId, Step, StepId};
 use super::textdiff::file_diff;
 use crate::host::{Answer, Probe};
 use crate::resource::{REGISTRY_DIR, probes, satisfied};
@@ -16,13 +16,18 @@ pub type Observations = BTreeMap<String, BTreeMap<Probe, Answer>>;
 pub fn questions(desired: &[Desired]) -> BTreeMap<String, Vec<Probe>> {
     let mut all: BTreeMap<String, BTreeSet<Probe>> = BTreeMap::new();
     for wanted in desired {
-        all.entry(wanted.host.clone()).or_default().extend(probes(&wanted.action));
+        all.entry(asked(wanted).to_owned()).or_default().extend(probes(&wanted.action));
     }
     all.into_iter().map(|(host, set)| (host, set.into_iter().collect())).collect()
 }
 
+/// The host that knows whether it is done.
+fn asked(wanted: &Desired) -> &str {
+    wanted.action.asks().unwrap_or(&wanted.host)
+}
+
 fn answers(wanted: &Desired, seen: &Observations) -> Vec<Answer> {
-    let host = seen.get(&wanted.host);
+    let host = seen.get(asked(wanted));
     probes(&wanted.action).iter().map(|p| host.and_then(|h| h.get(p)).cloned().unwrap_or(Answer::Absent)).collect()
 }
 
@@ -33,15 +38,18 @@ pub fn assemble(desired: &[Desired], seen: &Observations) -> Vec<Step> {
     let drifted: BTreeSet<&str> =
         desired.iter().filter(|d| !satisfied(&d.action, &answers(d, seen))).map(|d| d.id.as_str()).collect();
     let mut chosen: BTreeSet<&str> = BTreeSet::new();
-    // What the chosen steps write: a unit that was started before is started again in the same run.
-    let mut written: BTreeSet<(&str, String)> = BTreeSet::new();
+    // What the chosen steps write, and when: a unit that was started before is started again in the same run.
+    let mut written: BTreeMap<(&str, String), PhaseId> = BTreeMap::new();
     // The conditions refer to one another in both directions, so choose until nothing is added.
     loop {
         let before = chosen.len();
         for wanted in desired {
             let stale = match &wanted.action {
                 Action::Unit { started_after, .. } => {
-                    started_after.iter().any(|f| written.contains(&(wanted.host.as_str(), f.clone())))
+                    let before = |f: &String| {
+                        written.get(&(wanted.host.as_str(), f.clone())).is_some_and(|p| *p <= wanted.phase)
+                    };
+                    started_after.iter().any(before)
                 }
                 _ => false,
             };
@@ -54,7 +62,8 @@ pub fn assemble(desired: &[Desired], seen: &Observations) -> Vec<Step> {
                 When::AlwaysWith(ids) => with(ids),
             };
             if take && chosen.insert(&wanted.id) {
-                written.extend(writes(&wanted.action).into_iter().map(|path| (wanted.host.as_str(), path)));
+                let files = writes(&wanted.action).into_iter();
+                written.extend(files.map(|path| ((wanted.host.as_str(), path), wanted.phase)));
             }
         }
         if chosen.len() == before {

@@ -103,6 +103,7 @@ fn disruption(action: &Action) -> Disruption {
         Action::WaitNodeReady { .. }
         | Action::WaitControlPlane { .. }
         | Action::WaitEtcdMembers { .. }
+        | Action::WaitNodeVersion { .. }
         | Action::TestPodNetwork { .. } => Disruption::None,
         Action::WriteFile { .. }
         | Action::RemoveFile { .. }
@@ -119,8 +120,14 @@ fn disruption(action: &Action) -> Disruption {
         | Action::RegistryTrust { .. }
         | Action::NodeMeta { .. }
         | Action::ApplyManifest { .. }
-        | Action::HelmRelease { .. } => Disruption::Quiet,
-        Action::Unit { .. } => Disruption::RestartsService,
+        | Action::HelmRelease { .. }
+        | Action::EtcdSnapshot { .. }
+        | Action::KeepVersion { .. }
+        | Action::Cordon { .. }
+        | Action::Uncordon { .. }
+        | Action::Gate { .. } => Disruption::Quiet,
+        Action::Unit { .. } | Action::KubeadmUpgrade { .. } => Disruption::RestartsService,
+        Action::Drain { .. } => Disruption::MovesPods,
         Action::KubeadmInit { .. } | Action::KubeadmJoin { .. } => Disruption::Membership,
         Action::ResetPartial { .. } | Action::ResetHost { .. } => Disruption::Destructive,
     }

@@ -7,6 +7,7 @@ use super::model::{Action, PhaseId, StepId, UnpackMember};
 use super::package_steps::packages;
 use super::planner::{CLAIM_FILE, Input};
 use super::registry_steps;
+use super::upgrade_steps::phase_of;
 use crate::bundle::{Artifact, ArtifactKind, Digest};
 use crate::error::{Error, Result};
 use crate::facts::CNI_CONF;
@@ -32,6 +33,17 @@ fn sysctls(inv: &Inventory, bridge_nf: bool) -> Vec<(&'static str, &'static str)
 
 fn file(path: impl Into<String>, content: String) -> Action {
     Action::WriteFile { path: path.into(), content, mode: 0o644 }
+}
+
+/// The kubelet's unit; `active`, because on a member it is ours to keep running.
+pub(super) fn kubelet_unit(active: bool) -> Action {
+    let dropin = format!("{UNITS}/kubelet.service.d/10-kubeadm.conf");
+    Action::Unit {
+        name: "kubelet.service".into(),
+        enabled: true,
+        active: active.then_some(true),
+        started_after: vec!["/usr/local/bin/kubelet".into(), format!("{UNITS}/kubelet.service"), dropin],
+    }
 }
 
 /// Everything up to the runtime.
@@ -77,9 +89,12 @@ pub(super) fn before_join(input: &Input<'_>, node: &Node, steps: &mut HostSteps<
     installs.extend(registry_steps::program(input, node, arch)?);
     let images = input.parts.preloaded(arch, node.role.is_control_plane())?;
     let served = if inv.registry.is_served_by(&node.name) { input.parts.images() } else { Vec::new() };
-    distribute(steps, &node.name, &installs, &images, &served);
+    // A member of another version gets Kubernetes' own binaries when its turn of the upgrade comes, and not before.
+    let upgrading = input.upgrading.contains(&node.name);
+    let phase = |a: &Artifact| if upgrading && is_kube(a) { phase_of(node) } else { PhaseId::Runtime };
+    distribute(steps, &node.name, &installs, &images, &served, phase);
     packages(input, node, arch, steps)?;
-    for (artifact, action) in installs {
+    for (artifact, action) in installs.into_iter().filter(|(a, _)| phase(a) == PhaseId::Runtime) {
         steps.add(PhaseId::Runtime, &artifact.name, action, format!("{} {}", artifact.name, artifact.version));
     }
     runtime(input, node, arch, steps)
@@ -92,10 +107,11 @@ fn distribute(
     installs: &[(&Artifact, Action)],
     images: &[&Artifact],
     served: &[&Artifact],
+    phase: impl Fn(&Artifact) -> PhaseId,
 ) {
     let mut wanted: BTreeMap<Digest, (u64, String, Vec<StepId>)> = BTreeMap::new();
     for (artifact, _) in installs {
-        let id = format!("{}/{host}/{}", PhaseId::Runtime.as_str(), artifact.name);
+        let id = format!("{}/{host}/{}", phase(artifact).as_str(), artifact.name);
         let title = format!("{} {}", artifact.name, artifact.version);
         wanted.entry(artifact.digest.clone()).or_insert((artifact.size, title, Vec::new())).2.push(id);
     }
@@ -122,6 +138,16 @@ fn distribute(
             steps.when(When::OnlyWith(consumers));
         }
     }
+}
+
+fn is_kube(artifact: &Artifact) -> bool {
+    matches!(artifact.name.as_str(), "kubeadm" | "kubelet" | "kubectl")
+}
+
+/// Kubernetes' own binaries on a host.
+pub(super) fn kube_installs<'a>(input: &Input<'a>, node: &Node) -> Result<Vec<(&'a Artifact, Action)>> {
+    let arch = input.facts.hosts.get(&node.name).and_then(crate::facts::HostFacts::arch).unwrap_or(Arch::Amd64);
+    Ok(installs(input, node, arch)?.into_iter().filter(|(a, _)| is_kube(a)).collect())
 }
 
 fn installs<'a>(input: &Input<'a>, node: &Node, arch: Arch) -> Result<Vec<(&'a Artifact, Action)>> {
@@ -208,14 +234,12 @@ fn runtime(input: &Input<'_>, node: &Node, arch: Arch, steps: &mut HostSteps<'_>
     balancer(input, node, &mut add)?;
     // Before it joins, kubeadm starts the kubelet; from then on it is ours to keep running.
     let member = input.facts.membership(inv, node) == Membership::Member;
+    if input.upgrading.contains(&node.name) {
+        return Ok(());
+    }
     add(
         "kubelet-service",
-        Action::Unit {
-            name: "kubelet.service".into(),
-            enabled: true,
-            active: member.then_some(true),
-            started_after: vec!["/usr/local/bin/kubelet".into(), unit, dropin],
-        },
+        kubelet_unit(member),
         if member { "the kubelet runs with what is installed" } else { "the kubelet starts at boot" },
     );
     Ok(())

@@ -17,6 +17,8 @@ mod registry_steps;
 mod render;
 mod reset;
 mod textdiff;
+mod upgrade_refusals;
+mod upgrade_steps;
 
 pub use assemble::{Observations, assemble, questions};
 pub use desired::{Desired, When};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Digest;
-use crate::inventory::PackageKind;
+use crate::inventory::{Gate, PackageKind, Unfinished};
 
 /// The version of the plan format this program writes and reads.
 pub const PLAN_FORMAT: u32 = 1;
@@ -86,6 +86,12 @@ pub enum PhaseId {
     Registry,
     /// Images into containerd.
     Images,
+    /// etcd's data is saved before the running cluster is changed.
+    Snapshot,
+    /// The control planes to another version, one at a time.
+    UpgradeControlPlane,
+    /// The workers to another version, wave by wave.
+    UpgradeWorker,
     /// The first control plane.
     Init,
     /// The other control planes, one at a time.
@@ -114,6 +120,9 @@ impl PhaseId {
             Self::Runtime => "runtime",
             Self::Registry => "registry",
             Self::Images => "images",
+            Self::Snapshot => "snapshot",
+            Self::UpgradeControlPlane => "upgrade-control-plane",
+            Self::UpgradeWorker => "upgrade-worker",
             Self::Init => "init",
             Self::JoinControlPlane => "join-control-plane",
             Self::JoinWorker => "join-worker",
@@ -136,6 +145,8 @@ pub enum Disruption {
     Quiet,
     /// A service of the node restarts; running pods go on.
     RestartsService,
+    /// The pods of the node move to others.
+    MovesPods,
     /// The node joins or leaves the cluster.
     Membership,
     /// What is on the node is removed.
@@ -369,6 +380,87 @@ pub enum Action {
         /// As with manifests.
         server_side: bool,
     },
+    /// Save etcd's data to a file on this control plane and check that it can be read back.
+    EtcdSnapshot {
+        /// Where to.
+        path: String,
+    },
+    /// Keep what a worker needs to go back to the version it runs: its binaries and the kubelet's configuration, in its
+    /// content store.
+    KeepVersion {
+        /// The version it is about to be taken to.
+        version: String,
+    },
+    /// `kubeadm upgrade apply` or `kubeadm upgrade node`.
+    KubeadmUpgrade {
+        /// The version, like `v1.36.2`.
+        version: String,
+        /// Whether it is the control plane that upgrades what belongs to the whole cluster.
+        first: bool,
+        /// Whether it is a control plane.
+        control_plane: bool,
+        /// Preflight errors to ignore.
+        ignore_preflight_errors: Vec<String>,
+    },
+    /// Keep new pods off a node, and mark it as being upgraded.
+    Cordon {
+        /// The node object.
+        node: String,
+        /// The version it is taken to.
+        version: String,
+        /// The control plane it is done through.
+        through: String,
+    },
+    /// Move a node's pods to others by the eviction API, which respects their disruption budgets.
+    Drain {
+        /// The node object.
+        node: String,
+        /// The control plane it is done through.
+        through: String,
+        /// Seconds.
+        timeout_s: u64,
+        /// Seconds a pod gets to end; its own when `None`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grace_s: Option<u32>,
+        /// What is done when pods are left.
+        unfinished: Unfinished,
+    },
+    /// Wait until the node is Ready with the kubelet of this version.
+    WaitNodeVersion {
+        /// The node object.
+        node: String,
+        /// The version, like `v1.36.2`.
+        version: String,
+        /// The control plane that is asked.
+        through: String,
+        /// Seconds.
+        timeout_s: u64,
+        /// Whether the node is put back to what [`Action::KeepVersion`] kept when it does not come up.
+        rollback: bool,
+    },
+    /// Let pods onto the node again, if it was an upgrade of ours that kept them off.
+    Uncordon {
+        /// The node object.
+        node: String,
+        /// The control plane it is done through.
+        through: String,
+        /// Whether the node's upgrade ends with this; that of a worker ends when the gates of its wave opened.
+        ends: bool,
+    },
+    /// Look for a while whether a wave of workers and all that the user named is healthy. When not, the wave goes back to
+    /// the version before.
+    Gate {
+        /// The node objects of the wave.
+        nodes: Vec<String>,
+        /// The version they were taken to.
+        version: String,
+        /// How long everything has to stay well, in seconds.
+        soak_s: u64,
+        /// How long it may take to get well, in seconds.
+        timeout_s: u64,
+        /// What the user named.
+        gates: Vec<Gate>,
+    },
     /// Make the host bare: kubeadm reset, containers, mounts, interfaces, rules, units, files.
     ResetHost {
         /// The node object.
@@ -420,6 +512,20 @@ impl Action {
                 | Self::WaitControlPlane { .. }
                 | Self::WaitEtcdMembers { .. }
                 | Self::TestPodNetwork { .. }
+                | Self::WaitNodeVersion { .. }
         )
+    }
+
+    /// The host that is asked whether it is done, when that is not the step's own: a worker may not read what only a
+    /// control plane knows.
+    #[must_use]
+    pub fn asks(&self) -> Option<&str> {
+        match self {
+            Self::Cordon { through, .. }
+            | Self::Drain { through, .. }
+            | Self::WaitNodeVersion { through, .. }
+            | Self::Uncordon { through, .. } => Some(through),
+            _ => None,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Inventory, bundle and facts become the list of all that each host may need. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
@@ -12,6 +12,8 @@ use super::model::{Action, PhaseId, StepId};
 use super::parts::Parts;
 use super::pod_cidr::allot;
 use super::registry_steps::registry;
+use super::upgrade_refusals::refuse_upgrade;
+use super::upgrade_steps::{upgrade_steps, upgrading};
 use crate::bundle::BundleManifest;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
@@ -33,16 +35,25 @@ pub(super) struct Input<'a> {
     pub parts: Parts<'a>,
     pub images: ClusterImages,
     pub pod_cidrs: BTreeMap<String, Vec<IpNet>>,
+    /// The members that are not yet of the inventory's version.
+    pub upgrading: BTreeSet<String>,
 }
 
 /// Everything that the hosts of the inventory may need, in an order in which each stands after what it needs.
 ///
-/// Errors: the bundle lacks something (`Invalid`), or the cluster runs another Kubernetes version than the inventory
-/// asks for (`Refused`).
+/// Errors: the bundle lacks something (`Invalid`), or the cluster may not be taken to the version that the inventory asks
+/// for (`Refused`).
 pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Result<Vec<Desired>> {
-    refuse_version_change(inv, facts)?;
+    refuse_upgrade(inv, bundle, facts)?;
     let parts = Parts::new(inv, bundle);
-    let input = Input { inv, facts, images: parts.cluster_images()?, pod_cidrs: allot(inv, facts)?, parts };
+    let input = Input {
+        inv,
+        facts,
+        images: parts.cluster_images()?,
+        pod_cidrs: allot(inv, facts)?,
+        parts,
+        upgrading: upgrading(inv, facts),
+    };
     let nodes = inv.nodes();
     let mut hosts: Vec<HostSteps<'_>> = Vec::new();
     for node in &nodes {
@@ -61,8 +72,12 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
     let Some(first) = control_planes.iter().find(|n| member(n)).or(control_planes.first()) else {
         return Err(Error::invalid("the inventory has no control plane"));
     };
+    let voice = facts.voice.clone().unwrap_or_else(|| first.name.clone());
+    let upgrades = upgrade_steps(&input, &voice, &barrier)?;
     let mut joined: BTreeMap<&str, Joined> = BTreeMap::new();
     let mut previous: Vec<StepId> = barrier.clone();
+    // What joins is of the new version, and may not be newer than those whom it joins.
+    previous.extend(upgrades.last().map(|d| d.id.clone()));
     // First the one that inits (or already is), then the other control planes one after the other, then workers.
     let mut order: Vec<&Node> = vec![first];
     order.extend(control_planes.iter().filter(|n| n.name != first.name));
@@ -89,16 +104,17 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
         }
         joined.insert(&node.name, made);
     }
-    let voice = facts.voice.clone().unwrap_or_else(|| first.name.clone());
-    let lasts: Vec<StepId> = hosts.iter().filter_map(HostSteps::last_id).collect();
+    let upgraded = upgrades.last().map(|d| d.id.clone());
+    let lasts: Vec<StepId> = hosts.iter().filter_map(HostSteps::last_id).chain(upgraded).collect();
+    let of_host = |name: &str| upgrades.iter().filter(|d| d.host == name).map(|d| d.id.clone()).collect::<Vec<_>>();
     let host_ids: BTreeMap<&str, Vec<StepId>> =
-        nodes.iter().zip(&hosts).map(|(n, h)| (n.name.as_str(), h.ids())).collect();
+        nodes.iter().zip(&hosts).map(|(n, h)| (n.name.as_str(), [h.ids(), of_host(&n.name)].concat())).collect();
     let cluster = cluster_steps(&input, &voice, &joined, &lasts, &host_ids);
     // Pods may want the labels. The tests of the cluster do not wait for addons, which may fail for reasons of their own.
     let labels = cluster.iter().filter(|d| d.phase == PhaseId::Label).map(|d| d.id.clone());
     let addons = addon_steps(&input, &voice, &lasts.iter().cloned().chain(labels).collect::<Vec<_>>())?;
     let mut all: Vec<Desired> =
-        hosts.into_iter().flat_map(HostSteps::into_steps).chain(cluster).chain(addons).collect();
+        hosts.into_iter().flat_map(HostSteps::into_steps).chain(upgrades).chain(cluster).chain(addons).collect();
     // By phase; within a phase the order above: so that every step stands after what it needs.
     let turn: BTreeMap<String, usize> = std::iter::once(first.name.clone())
         .chain(nodes.iter().map(|n| n.name.clone()))
@@ -221,18 +237,4 @@ fn join(
     }
     let marker = mark(steps);
     Ok(Joined { step, marker })
-}
-
-fn refuse_version_change(inv: &Inventory, facts: &Facts) -> Result<()> {
-    let wanted = format!("v{}", inv.cluster.version.trim_start_matches('v'));
-    for object in facts.nodes.iter().flatten() {
-        if object.kubelet_version.split('+').next() != Some(wanted.as_str()) {
-            return Err(Error::refused(format!(
-                "the cluster runs {} on node {}, the inventory asks for {wanted}",
-                object.kubelet_version, object.name
-            ))
-            .hint("rolling upgrades are not in this version yet: put the running version back into cluster.version"));
-        }
-    }
-    Ok(())
 }

@@ -112,14 +112,51 @@ fn a_bare_cluster_is_planned_in_order() -> Result<()> {
     Ok(())
 }
 
+/// A whole cluster whose kubelets are of `version`.
+fn running(inv: &Inventory, version: &str) -> Result<Facts> {
+    let mut facts = bare(inv);
+    for host in &inv.hosts {
+        if let Some(found) = facts.hosts.get_mut(&host.name) {
+            member(found, host.role.is_control_plane());
+        }
+    }
+    let items: Vec<serde_json::Value> = inv
+        .hosts
+        .iter()
+        .map(|h| {
+            serde_json::json!({
+                "metadata": {"name": h.name},
+                "status": {"nodeInfo": {"kubeletVersion": version}, "conditions": [{"type": "Ready", "status": "True"}]},
+            })
+        })
+        .collect();
+    facts.nodes = Some(crate::kubeadm::nodes(&serde_json::json!({ "items": items }).to_string())?);
+    facts.voice = inv.hosts.first().map(|h| h.name.clone());
+    facts.etcd = Some(Vec::new());
+    facts.budgets = Some(Vec::new());
+    Ok(facts)
+}
+
 #[test]
-fn another_running_version_is_refused() -> Result<()> {
-    let inv = inventory(1, 0);
-    let mut facts = bare(&inv);
-    let json = r#"{"items":[{"metadata":{"name":"cp0"},"status":{"nodeInfo":{"kubeletVersion":"v1.35.1"}}}]}"#;
-    facts.nodes = Some(crate::kubeadm::nodes(json)?);
-    let refused = desired(&inv, &bundle(), &facts).map_err(|e| e.kind());
-    assert_eq!(refused.map(|_| ()), Err(crate::error::Kind::Refused));
+fn an_older_cluster_is_planned_as_a_rolling_upgrade() -> Result<()> {
+    let mut inv = inventory(3, 3);
+    inv.upgrade.max_unavailable = crate::inventory::Share::Count(2);
+    let plan: String = steps(&inv, &running(&inv, "v1.35.4")?)?
+        .iter()
+        .filter(|s| s.phase >= PhaseId::Snapshot && s.phase < PhaseId::Init)
+        .map(|s| format!("{} [{:?}]  <- {}\n", s.id, s.disruption, s.needs.join(", ")))
+        .collect();
+    insta::assert_snapshot!(plan);
+    Ok(())
+}
+
+#[test]
+fn a_version_that_cannot_be_reached_is_refused() -> Result<()> {
+    let inv = inventory(1, 1);
+    for version in ["v1.32.9", "v1.36.3", "v1.37.0"] {
+        let refused = desired(&inv, &bundle(), &running(&inv, version)?).map_err(|e| e.kind());
+        assert_eq!(refused.map(|_| ()), Err(crate::error::Kind::Refused), "{version}");
+    }
     Ok(())
 }
 

@@ -71,6 +71,7 @@ fn disturbs(disruption: Disruption) -> &'static str {
     match disruption {
         Disruption::None | Disruption::Quiet => "",
         Disruption::RestartsService => " (restarts a service)",
+        Disruption::MovesPods => " (moves pods to other nodes)",
         Disruption::Membership => " (changes the cluster's members)",
         Disruption::Destructive => " (REMOVES what is on the host)",
     }

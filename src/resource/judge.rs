@@ -9,6 +9,10 @@ use super::registry::{REGISTRY_CA, identity_probe, is_whole};
 use super::shell::shell_probe;
 use super::system::{ModuleState, module_probe, module_state, swap_is_off};
 use super::unit::is_as_wanted;
+use super::upgrade::{
+    are_through, is_at_version, is_cordoned, is_released as is_let_go, is_upgraded, movable_pods, pods_probe,
+    snapshot_probe, upgrade_probe,
+};
 use crate::bundle::Digest;
 use crate::host::{Answer, NODE_BLOB_DIR, Probe};
 use crate::kubeadm;
@@ -47,7 +51,16 @@ pub fn probes(action: &Action) -> Vec<Probe> {
             }
             all
         }
-        Action::NodeMeta { .. } | Action::WaitNodeReady { .. } => vec![nodes_probe()],
+        Action::NodeMeta { .. }
+        | Action::WaitNodeReady { .. }
+        | Action::Cordon { .. }
+        | Action::WaitNodeVersion { .. }
+        | Action::Uncordon { .. }
+        | Action::Gate { .. } => vec![nodes_probe()],
+        Action::EtcdSnapshot { path } => vec![snapshot_probe(path)],
+        Action::KeepVersion { version } => vec![Probe::File(kept_path(version))],
+        Action::KubeadmUpgrade { .. } => vec![upgrade_probe()],
+        Action::Drain { node, .. } => vec![pods_probe(node)],
         Action::WaitControlPlane { address, .. } => vec![control_plane_probe(address)],
         Action::WaitEtcdMembers { .. } => vec![etcd_probe()],
         Action::TestPodNetwork { .. } => vec![shell_probe("namespace", &[VERIFY_NAMESPACE])],
@@ -120,7 +133,23 @@ pub fn satisfied(action: &Action, answers: &[Answer]) -> bool {
         }
         Action::ApplyManifest { .. } => matches!(first, Answer::Shell { code: 0, .. }),
         Action::HelmRelease { mark, .. } => is_released(first, mark),
+        Action::EtcdSnapshot { .. } => matches!(first, Answer::Shell { code: 0, .. }),
+        Action::KeepVersion { .. } => matches!(first, Answer::File(_)),
+        Action::KubeadmUpgrade { version, first: applies, control_plane, .. } => {
+            is_upgraded(first, version, *applies, *control_plane)
+        }
+        Action::Cordon { node, version, .. } => is_cordoned(first, node, version),
+        Action::Drain { .. } => movable_pods(first).is_some_and(|pods| pods.is_empty()),
+        Action::WaitNodeVersion { node, version, .. } => is_at_version(first, node, version),
+        Action::Uncordon { node, ends, .. } => is_let_go(first, node, *ends),
+        Action::Gate { nodes, .. } => are_through(first, nodes),
     }
+}
+
+/// The list of what a rollback from `version` puts back.
+#[must_use]
+pub(crate) fn kept_path(version: &str) -> String {
+    format!("/var/lib/provision/upgrade/before-{version}")
 }
 
 /// The path of a blob in the node's content store.

@@ -34,6 +34,14 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
     ),
     ("manifest", include_str!("manifest.sh")),
     ("registry-identity", include_str!("registry_identity.sh")),
+    ("upgrade", include_str!("upgrade.sh")),
+    ("budgets", include_str!("budgets.sh")),
+    ("snapshot", include_str!("snapshot.sh")),
+    // Name, phase, owner and whether it is a static pod's mirror, one pod a line.
+    (
+        "pods",
+        "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get pods --all-namespaces --field-selector \"spec.nodeName=$1\" -o 'jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}|{.status.phase}|{.metadata.ownerReferences[0].kind}|{.metadata.annotations.kubernetes\\.io/config\\.mirror}{\"\\n\"}{end}'\n",
+    ),
     (
         "namespace",
         "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get namespace \"$1\" --ignore-not-found -o name\n",

@@ -51,12 +51,17 @@ impl Lab {
 
     /// With a file laid over the lab's inventory.
     pub fn prepare_with(name: &'static str, control_planes: u8, workers: u8, with: Option<&str>) -> Self {
+        Self::prepare_from(name, control_planes, workers, &with.map_or(vec![], |with| vec!["--with", with]))
+    }
+
+    /// With more arguments of `lab up`.
+    pub fn prepare_from(name: &'static str, control_planes: u8, workers: u8, more: &[&str]) -> Self {
         let state = tempfile::tempdir().unwrap();
         let lab = Self { name, dir: state.path().join("labs").join(name), state };
         lab.command(&["lab", "down", "--name", name]).output().unwrap();
         let (planes, workers) = (control_planes.to_string(), workers.to_string());
         let args = ["lab", "up", "--name", name, "--control-planes", &planes, "--workers", &workers, "--no-apply"];
-        let args = [&args[..], &with.map_or(vec![], |with| vec!["--with", with])].concat();
+        let args = [&args[..], more].concat();
         let status = lab.command(&args).status().unwrap();
         assert!(status.success(), "lab up failed");
         lab

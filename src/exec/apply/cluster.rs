@@ -15,6 +15,8 @@ use crate::resource::{probes, satisfied};
 const KUBECTL: [&str; 3] = ["kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"];
 /// Between two looks; a look is one round trip.
 const PAUSE: Duration = Duration::from_millis(700);
+/// Between two looks of an upgrade, which take longer and go on for longer.
+pub(super) const UPGRADE_PAUSE: Duration = Duration::from_secs(2);
 
 pub(super) fn kubectl<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
     Command::new(KUBECTL.into_iter().chain(args))
@@ -84,6 +86,16 @@ pub(super) async fn wait(
             told = true;
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The node object of this name in the first answer, a list of nodes.
+pub(super) fn node_object(answers: &[Answer], name: &str) -> Option<crate::kubeadm::NodeObject> {
+    match answers.first() {
+        Some(Answer::Shell { code: 0, stdout, .. }) => {
+            crate::kubeadm::nodes(stdout).ok()?.into_iter().find(|n| n.name == name)
+        }
+        _ => None,
     }
 }
 

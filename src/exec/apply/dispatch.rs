@@ -1,7 +1,9 @@
 //! From an action to the function that carries it out.
 
 use super::context::Context;
-use super::{addons, cluster, files, images, join, network, packages, registry, reset, system, units};
+use super::{
+    addons, cluster, drain, files, gate, images, join, network, packages, registry, reset, system, units, upgrade,
+};
 use crate::error::Result;
 use crate::exec::StepNote;
 use crate::plan::{Action, Step};
@@ -65,6 +67,21 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
                 server_side: *server_side,
             };
             addons::release(ctx, host, &wanted, notes).await
+        }
+        Action::EtcdSnapshot { path } => upgrade::snapshot(ctx, host, path).await,
+        Action::KeepVersion { version } => upgrade::keep(ctx, host, version).await,
+        Action::KubeadmUpgrade { version, first, control_plane, ignore_preflight_errors } => {
+            upgrade::kubeadm(ctx, host, version, *first, *control_plane, ignore_preflight_errors).await
+        }
+        Action::Cordon { node, version, through } => drain::cordon(ctx, through, node, version).await,
+        Action::Drain { node, through, timeout_s, grace_s, unfinished } => {
+            drain::drain(ctx, through, node, *timeout_s, *grace_s, *unfinished).await
+        }
+        Action::WaitNodeVersion { .. } => upgrade::wait(ctx, host, &step.action, notes).await,
+        Action::Uncordon { node, through, ends } => drain::uncordon(ctx, through, node, *ends).await,
+        Action::Gate { nodes, version, soak_s, timeout_s, gates } => {
+            let wave = gate::Wave { nodes, version, soak_s: *soak_s, timeout_s: *timeout_s, gates };
+            gate::pass(ctx, host, &wave, notes).await
         }
         Action::ResetHost { node, files, units, dirs } => reset::host(ctx, host, node, files, units, dirs).await,
     }

@@ -91,6 +91,7 @@ fn is_local(action: &Action) -> bool {
         | Action::InstallPackages { .. }
         | Action::RegistryIdentity { .. }
         | Action::RegistryTrust { .. }
+        | Action::KeepVersion { .. }
         | Action::ImportImage { .. } => true,
         Action::ResetPartial { .. }
         | Action::KubeadmInit { .. }
@@ -102,7 +103,14 @@ fn is_local(action: &Action) -> bool {
         | Action::WaitNodeReady { .. }
         | Action::WaitControlPlane { .. }
         | Action::WaitEtcdMembers { .. }
-        | Action::TestPodNetwork { .. } => false,
+        | Action::TestPodNetwork { .. }
+        | Action::EtcdSnapshot { .. }
+        | Action::KubeadmUpgrade { .. }
+        | Action::Cordon { .. }
+        | Action::Drain { .. }
+        | Action::WaitNodeVersion { .. }
+        | Action::Uncordon { .. }
+        | Action::Gate { .. } => false,
     }
 }
 
@@ -129,7 +137,8 @@ impl Runner for HostRunner {
         if let Some(answers) = answers {
             return Ok(satisfied(&step.action, &answers));
         }
-        let companions = self.companions(step, applied);
+        // What is asked of another host goes alone: the companions are this host's own.
+        let companions = if step.action.asks().is_some() { &[] } else { self.companions(step, applied) };
         let asked: Vec<(&Step, Vec<Probe>)> =
             std::iter::once(step).chain(companions).map(|s| (s, probes(&s.action))).collect();
         let mut batch: Vec<Probe> = Vec::new();
@@ -138,7 +147,7 @@ impl Runner for HostRunner {
                 batch.push(probe.clone());
             }
         }
-        let answers = self.context.host(&step.host)?.probe(&batch).await?;
+        let answers = self.context.host(step.action.asks().unwrap_or(&step.host))?.probe(&batch).await?;
         let of = |probes: &[Probe]| -> Vec<Answer> {
             let at = |p: &Probe| batch.iter().position(|b| b == p).and_then(|i| answers.get(i));
             probes.iter().filter_map(at).cloned().collect()

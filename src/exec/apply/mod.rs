@@ -4,7 +4,9 @@ mod addons;
 mod cluster;
 mod context;
 mod dispatch;
+mod drain;
 mod files;
+mod gate;
 mod hands;
 mod images;
 mod join;
@@ -14,6 +16,7 @@ mod registry;
 mod reset;
 mod system;
 mod units;
+mod upgrade;
 
 pub use context::Context;
 pub use hands::HostRunner;

@@ -62,6 +62,10 @@ impl World {
             }
             ("release", _) => return self.release(name, args),
             ("manifest", _) => return self.manifest(name, args),
+            (
+                "cordon" | "uncordon" | "kubeadm-upgrade" | "system-pods" | "gate" | "snapshot" | "keep" | "rollback",
+                _,
+            ) => return self.upgrade_script(name, script, args, now),
             ("test-pod-network", _) => {
                 let well = self.test_namespace && self.nodes.keys().all(|n| self.ready(n));
                 return if well { done("") } else { broken(1, "not all test pods run") };

@@ -22,7 +22,16 @@ impl FakeCluster {
     pub fn new(nodes: &[Node], version: &str) -> Self {
         let machines = nodes.iter().map(|n| (n.name.clone(), Machine::bare(&n.name, &n.address.to_string()))).collect();
         let control_planes = nodes.iter().filter(|n| n.role.is_control_plane()).count();
-        let world = World { machines, control_planes, version: version.into(), clock: 10, ..World::default() };
+        let world = World {
+            machines,
+            control_planes,
+            version: version.into(),
+            most_away: 1,
+            budgets: r#"{"items":[]}"#.into(),
+            pods_json: r#"{"items":[]}"#.into(),
+            clock: 10,
+            ..World::default()
+        };
         Self(Arc::new(Mutex::new(world)))
     }
 

@@ -53,6 +53,8 @@ pub struct Machine {
     pub images: BTreeMap<String, String>,
     /// Installed packages: name to version.
     pub packages: BTreeMap<String, String>,
+    /// The kubelet that was started last.
+    pub kubelet: Option<Digest>,
     /// No space is left: writes fail.
     pub disk_full: bool,
 }
@@ -99,6 +101,9 @@ impl Machine {
 
     /// Starts a unit anew.
     pub fn start(&mut self, unit: &str, now: u64) {
+        if unit == "kubelet.service" {
+            self.kubelet = self.files.get("/usr/local/bin/kubelet").map(|f| f.digest.clone());
+        }
         let unit = self.units.entry(unit.to_owned()).or_default();
         unit.active = true;
         unit.started = now;
@@ -146,6 +151,9 @@ impl Machine {
             let able = name != "kubelet.service" || self.files.contains_key("/var/lib/kubelet/config.yaml");
             unit.active = unit.enabled && file && able;
             unit.started = if unit.active { now } else { 0 };
+            if unit.active && name == "kubelet.service" {
+                self.kubelet = self.files.get("/usr/local/bin/kubelet").map(|f| f.digest.clone());
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ mod kubeadm;
 mod kubectl;
 mod machine;
 mod question;
+mod upgrade;
 mod world;
 
 pub use host::{FakeCluster, FakeConnector, FakeHost};

@@ -75,6 +75,13 @@ impl World {
                 let have = |n: &str| self.machines.get(name)?.packages.get(n).map(|v| format!("{n} {v}\n"));
                 Ok(std::iter::once(arg).chain(words).filter_map(have).collect())
             }
+            "budgets" => self.through_admin(name).map(|()| format!("{}\n{}\n", self.budgets, self.pods_json)),
+            "upgrade" => Ok(self.upgrade_text(name)),
+            "pods" => self.through_admin(name).map(|()| self.pods_text(arg)),
+            "snapshot" => {
+                let has = self.machines.get(name).is_some_and(|m| m.has(arg));
+                if has { Ok(String::new()) } else { Err("no snapshot".into()) }
+            }
             "nodes" => self.through_admin(name).map(|()| self.nodes_json()),
             "control-plane" => Ok(self.control_plane(name)),
             "etcd" => self.etcd_json(name),
@@ -169,12 +176,14 @@ impl World {
                         serde_json::json!({"key": key, "value": value, "effect": effect})
                     })
                     .collect();
+                let marks: std::collections::BTreeMap<String, &String> =
+                    n.marks.iter().map(|(k, v)| (format!("{}{k}", crate::kubeadm::MARK_PREFIX), v)).collect();
                 serde_json::json!({
-                    "metadata": {"name": name, "labels": n.labels},
-                    "spec": {"taints": taints},
+                    "metadata": {"name": name, "labels": n.labels, "annotations": marks},
+                    "spec": {"taints": taints, "unschedulable": n.unschedulable},
                     "status": {
                         "conditions": [{"type": "Ready", "status": if self.ready(name) { "True" } else { "False" }}],
-                        "nodeInfo": {"kubeletVersion": format!("v{}", self.version), "containerRuntimeVersion": "containerd://2"},
+                        "nodeInfo": {"kubeletVersion": self.kubelet_version(name), "containerRuntimeVersion": "containerd://2"},
                     },
                 })
             })

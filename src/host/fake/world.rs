@@ -30,6 +30,10 @@ pub struct NodeRecord {
     pub labels: BTreeMap<String, String>,
     /// Taints.
     pub taints: BTreeSet<String>,
+    /// Cordoned.
+    pub unschedulable: bool,
+    /// Annotations of ours, without the part before the slash.
+    pub marks: BTreeMap<String, String>,
 }
 
 /// The world.
@@ -39,6 +43,24 @@ pub struct World {
     pub machines: BTreeMap<String, Machine>,
     /// The version of the kubelets, like "1.36.2".
     pub version: String,
+    /// The versions of binaries by digest (hex); those that are not here are of `version`.
+    pub versions: BTreeMap<String, String>,
+    /// Kubelets that never get Ready, by digest (hex) and machine: `digest@name`.
+    pub broken_kubelets: BTreeSet<String>,
+    /// The version in the cluster's own configuration, like `v1.36.2`.
+    pub configured: String,
+    /// Pods that a drain moves, by name, and the nodes they are on.
+    pub pods: BTreeMap<String, String>,
+    /// Pods that no drain moves.
+    pub stuck: BTreeSet<String>,
+    /// The list of PodDisruptionBudgets, as JSON.
+    pub budgets: String,
+    /// The list of pods that they are about, as JSON.
+    pub pods_json: String,
+    /// The command of a user's gate fails.
+    pub gate_closed: bool,
+    /// How many workers may be away for an upgrade at once.
+    pub most_away: usize,
     /// Node objects.
     pub nodes: BTreeMap<String, NodeRecord>,
     /// etcd's members: name to id.
@@ -130,6 +152,7 @@ impl World {
                 && m.runs("containerd.service")
                 && m.has("/etc/kubernetes/kubelet.conf")
                 && m.has(crate::facts::CNI_CONF)
+                && !m.kubelet.as_ref().is_some_and(|k| self.broken_kubelets.contains(&format!("{}@{node}", k.hex())))
         })
     }
 
@@ -141,5 +164,6 @@ impl World {
         if self.joining.len() > 1 {
             self.violations.push(format!("{:?} join at once", self.joining));
         }
+        self.check_upgrade();
     }
 }

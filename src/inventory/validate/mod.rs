@@ -13,6 +13,7 @@ mod secrets;
 mod sources;
 mod syntax;
 mod trust;
+mod upgrade;
 mod upstream;
 
 pub(super) use charts::missing_files;

@@ -1,0 +1,107 @@
+//! Pods off a node, and onto it again.
+
+use std::time::Duration;
+
+use super::cluster::kubectl;
+use super::context::Context;
+use crate::error::{Error, FailedCommand, Result};
+use crate::host::Answer;
+use crate::inventory::Unfinished;
+use crate::resource::{movable_pods, pods_probe};
+
+const SHORT: Duration = Duration::from_secs(60);
+/// What kubectl may take beyond the time its drain is given.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// Marks the node and keeps pods off it. One that others keep pods off stays theirs.
+pub(super) async fn cordon(ctx: &Context, through: &str, node: &str, version: &str) -> Result<()> {
+    // The mark that the cordon is ours comes first: killed in between, the next run knows that it may take it off. Both
+    // are in one patch, so that there is no in between.
+    const TEXT: &str = r#"# apply:cordon
+k="kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=20s"
+off=$($k get node "$1" -o 'jsonpath={.spec.unschedulable}') || exit 1
+if [ "$off" = true ]; then
+    $k annotate node "$1" --overwrite "provision.dev/upgrading-to=$2" >/dev/null
+else
+    $k patch node "$1" --type merge -p "{\"metadata\":{\"annotations\":{\"provision.dev/upgrading-to\":\"$2\",\"provision.dev/cordoned-by\":\"upgrade\"}},\"spec\":{\"unschedulable\":true}}" >/dev/null
+fi
+"#;
+    ctx.script(through, "cordon", TEXT, &[node, version], SHORT, &format!("cordon {node}")).await.map(drop)
+}
+
+/// Lets pods onto the node if it was us who kept them off.
+pub(super) async fn uncordon(ctx: &Context, through: &str, node: &str, ends: bool) -> Result<()> {
+    const TEXT: &str = r#"# apply:uncordon
+k="kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=20s"
+by=$($k get node "$1" -o 'jsonpath={.metadata.annotations.provision\.dev/cordoned-by}') || exit 1
+if [ -n "$by" ]; then
+    $k patch node "$1" --type merge -p '{"metadata":{"annotations":{"provision.dev/cordoned-by":null}},"spec":{"unschedulable":null}}' >/dev/null || exit 1
+fi
+if [ "$2" = ends ]; then $k annotate node "$1" provision.dev/upgrading-to- >/dev/null; fi
+"#;
+    let ends = if ends { "ends" } else { "goes-on" };
+    ctx.script(through, "uncordon", TEXT, &[node, ends], SHORT, &format!("uncordon {node}")).await.map(drop)
+}
+
+/// Moves the node's pods elsewhere, as long as that takes and their disruption budgets allow.
+pub(super) async fn drain(
+    ctx: &Context,
+    through: &str,
+    node: &str,
+    timeout_s: u64,
+    grace_s: Option<u32>,
+    unfinished: Unfinished,
+) -> Result<()> {
+    let timeout = format!("--timeout={timeout_s}s");
+    let grace = grace_s.map(|s| format!("--grace-period={s}"));
+    // Without --force: a pod that no controller makes again is left for its owner to decide about.
+    let words = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", &timeout];
+    let command = kubectl(words.into_iter().chain(grace.as_deref())).timeout(Duration::from_secs(timeout_s) + SLACK);
+    let output = ctx.run(through, &command).await?;
+    if output.ok() {
+        return Ok(());
+    }
+    let left = left(ctx, through, node).await?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    if unfinished == Unfinished::Force {
+        let words = words.into_iter().chain(grace.as_deref()).chain(["--force", "--disable-eviction"]);
+        let command = kubectl(words).timeout(Duration::from_secs(timeout_s) + SLACK);
+        let attempted = format!("delete the pods that are left on {node}: {}", left.join(", "));
+        return ctx.must(through, command, &attempted).await.map(drop);
+    }
+    let budgets = blocking(ctx, through).await.unwrap_or_default();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let error = Error::failed(format!("{node} is not empty after {timeout_s} s: {} left", left.join(", ")))
+        .command(FailedCommand::new(command.line(), output.exit.to_string(), &format!("{said}{budgets}")));
+    if unfinished == Unfinished::Skip {
+        uncordon(ctx, through, node, true)
+            .await
+            .map_err(|e| Error::unreachable("the API does not answer").source(e))?;
+        return Err(error.hint(format!("upgrade.drain.unfinished is `skip`: {node} is schedulable again and stays at its version; run apply again for it")));
+    }
+    Err(error
+        .hint(format!("the upgrade pauses here: {node} stays cordoned and at its version; run apply again when the pods can move"))
+        .hint("more replicas, a budget that allows one disruption, or moving a pod without a controller by hand; or upgrade.drain.unfinished = \"skip\" or \"force\""))
+}
+
+/// The pods that are left on the node.
+async fn left(ctx: &Context, through: &str, node: &str) -> Result<Vec<String>> {
+    let answer = ctx.ask(through, pods_probe(node)).await?;
+    movable_pods(&answer).ok_or_else(|| {
+        let stderr = if let Answer::Shell { stderr, .. } = &answer { stderr.as_str() } else { "" };
+        Error::failed(format!("failed to list the pods of {node}")).on(through).command(FailedCommand::new(
+            "kubectl get pods",
+            "failed",
+            stderr,
+        ))
+    })
+}
+
+/// The disruption budgets that allow nothing at the moment, one a line.
+async fn blocking(ctx: &Context, through: &str) -> Result<String> {
+    let format = "jsonpath={range .items[?(@.status.disruptionsAllowed==0)]}budget {.metadata.namespace}/{.metadata.name} allows no disruption: {.status.currentHealthy} healthy, {.status.desiredHealthy} wanted{\"\\n\"}{end}";
+    let command = kubectl(["get", "poddisruptionbudgets", "--all-namespaces", "-o", format, "--request-timeout=10s"]);
+    Ok(ctx.run(through, &command).await?.text())
+}

@@ -1,0 +1,139 @@
+//! A host to another version: kubeadm's part, what is kept for the way back, and the way back.
+
+use std::time::Duration;
+
+use super::cluster::{UPGRADE_PAUSE, node_object};
+use super::context::{Context, script_command};
+use super::drain;
+use crate::error::{Error, FailedCommand, Result};
+use crate::exec::StepNote;
+use crate::host::NODE_BLOB_DIR;
+use crate::plan::Action;
+use crate::resource::{kept_path, plain_version, probes, satisfied};
+
+use tokio::time::Instant;
+
+/// kubeadm gives each static pod 5 minutes.
+const KUBEADM_TIMEOUT: Duration = Duration::from_secs(1800);
+/// Hashing and copying a few binaries on a slow disk.
+const COPY_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long the kubelet of the version before may take to be Ready again.
+const BACK_TIMEOUT: Duration = Duration::from_secs(180);
+
+const SHA256: &str = include_str!("../../host/sha256.sh");
+
+pub(super) async fn snapshot(ctx: &Context, host: &str, path: &str) -> Result<()> {
+    let text = concat!("# apply:snapshot\n", include_str!("snapshot.sh"));
+    ctx.script(host, "snapshot", text, &[path], COPY_TIMEOUT, "save etcd's data").await.map(drop).map_err(|e| {
+        e.hint(
+            "nothing was upgraded: etcd has to be healthy and /var/lib/provision on that host needs room for its data",
+        )
+    })
+}
+
+pub(super) async fn keep(ctx: &Context, host: &str, version: &str) -> Result<()> {
+    let text = format!("# apply:keep\n{SHA256}{}", include_str!("keep.sh"));
+    let args = [NODE_BLOB_DIR, &kept_path(version)];
+    ctx.script(host, "keep", &text, &args, COPY_TIMEOUT, "keep the version before").await.map(drop)
+}
+
+pub(super) async fn kubeadm(
+    ctx: &Context,
+    host: &str,
+    version: &str,
+    first: bool,
+    control_plane: bool,
+    ignore: &[String],
+) -> Result<()> {
+    let text = concat!("# apply:kubeadm-upgrade\n", include_str!("kubeadm_upgrade.sh"));
+    let mode = if first { "apply" } else { "node" };
+    let ignore = ignore.join(",");
+    let command =
+        script_command(text, &[mode, version, &ignore]).timeout(KUBEADM_TIMEOUT).unit("provision-kubeadm-upgrade");
+    let shown = crate::host::Command::new(["kubeadm", "upgrade", mode, version]);
+    let output = ctx.run_shown(host, &command, &shown).await?;
+    let forward = if control_plane {
+        "a control plane only goes forward: kubeadm puts a static pod that does not come up back by itself, and what is upgraded stays; mend the cause and run apply again, which goes on here"
+    } else {
+        "the kubelet still runs the version before; mend the cause and run apply again, which goes on here"
+    };
+    output.check(host, &shown, &format!("upgrade to {version}")).map(drop).map_err(|e| e.hint(forward))
+}
+
+/// Waits until the node is Ready at the new version; a worker that does not get there goes back.
+pub(super) async fn wait(
+    ctx: &Context,
+    host: &str,
+    action: &Action,
+    notes: &(dyn Fn(StepNote) + Send + Sync),
+) -> Result<()> {
+    let Action::WaitNodeVersion { node, version, through, timeout_s, rollback } = action else { return Ok(()) };
+    let questions = probes(action);
+    let until = Instant::now() + Duration::from_secs(*timeout_s);
+    notes(StepNote::Text(format!("waiting for {node} at {version}")));
+    let last = loop {
+        // The API may be away for a moment while a control plane restarts: that is one more reason to wait.
+        let answers = ctx.host(through)?.probe(&questions).await?;
+        if satisfied(action, &answers) {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let seen = node_object(&answers, node);
+            break seen.map_or_else(
+                || "the API does not answer".to_owned(),
+                |n| format!("{} is {} at {}", n.name, if n.ready { "Ready" } else { "not Ready" }, n.kubelet_version),
+            );
+        }
+        tokio::time::sleep(UPGRADE_PAUSE).await;
+    };
+    const WHY: &str = "# apply:why\njournalctl --no-pager -q -n 8 -o cat -u kubelet 2>/dev/null | cut -c1-300\n";
+    let why = ctx.run(host, &script_command(WHY, &[])).await.map(|o| o.text()).unwrap_or_default();
+    let error = Error::failed(format!("{node} is not Ready at {version} after {timeout_s} s"))
+        .on(host)
+        .command(FailedCommand::new("read-only probe", "last seen", &format!("{why}{last}")));
+    if *rollback {
+        return Err(back(ctx, through, node, version, error).await);
+    }
+    Err(error.hint(
+        "the upgrade pauses here, the node stays cordoned; a control plane goes forward, never half back: mend its kubelet and run apply again",
+    ))
+}
+
+/// Takes a worker back to the version before and says in the error how that went.
+pub(super) async fn back(ctx: &Context, through: &str, node: &str, version: &str, error: Error) -> Error {
+    match try_back(ctx, through, node, version).await {
+        Ok(before) => error
+            .hint(format!(
+                "{node} was put back to {before} and is Ready; the upgrade pauses here and no other node was begun"
+            ))
+            .hint("mend the cause and run apply again: it begins with this node"),
+        Err(failed) => error
+            .hint(format!("{node} could not be put back either: {failed}; it stays cordoned"))
+            .hint("look at `journalctl -u kubelet` there, then run apply again"),
+    }
+}
+
+async fn try_back(ctx: &Context, through: &str, node: &str, version: &str) -> Result<String> {
+    // Its pods stay: the kubelet of the version before finds them running and takes them up.
+    drain::cordon(ctx, through, node, version).await?;
+    let text = format!("# apply:rollback\n{SHA256}{}", include_str!("rollback.sh"));
+    let args = [NODE_BLOB_DIR, &kept_path(version)];
+    ctx.script(node, "rollback", &text, &args, COPY_TIMEOUT, "put the version before back").await?;
+    let until = Instant::now() + BACK_TIMEOUT;
+    loop {
+        let answers = ctx.host(through)?.probe(&[crate::resource::nodes_probe()]).await?;
+        if let Some(found) =
+            node_object(&answers, node).filter(|n| n.ready && plain_version(&n.kubelet_version) != version)
+        {
+            drain::uncordon(ctx, through, node, true).await?;
+            return Ok(found.kubelet_version);
+        }
+        if Instant::now() >= until {
+            return Err(Error::failed(format!(
+                "{node} is not Ready {} s after it was put back",
+                BACK_TIMEOUT.as_secs()
+            )));
+        }
+        tokio::time::sleep(UPGRADE_PAUSE).await;
+    }
+}

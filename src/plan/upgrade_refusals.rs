@@ -1,0 +1,92 @@
+//! What forbids to take a running cluster to the version that the inventory asks for. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::upgrade_steps::{upgrading, wanted_version};
+use crate::bundle::{ArtifactKind, BundleManifest};
+use crate::error::{Error, Result};
+use crate::facts::Facts;
+use crate::inventory::{EtcdMode, Inventory, Unfinished};
+use crate::resource::{is_marked, plain_version};
+use crate::upgrade::{InUse, Release, Running, dropped, never, refusals};
+use crate::version::KubeVersion;
+
+/// Refuses an upgrade, before anything moves, with every reason there is. Nothing to say when there is no upgrade.
+pub(super) fn refuse_upgrade(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Result<()> {
+    let wanted = wanted_version(inv);
+    let objects: Vec<_> = facts.nodes.iter().flatten().collect();
+    if objects.iter().all(|o| plain_version(&o.kubelet_version) == wanted) {
+        return Ok(());
+    }
+    let target: KubeVersion = inv.cluster.version.parse()?;
+    let running = running(inv, bundle, facts);
+    let mut found: Vec<(String, String)> = Vec::new();
+    let mut add = |reason: String, way_out: &str| found.push((reason, way_out.to_owned()));
+    // One that is not Ready because its own upgrade stopped halfway is what the next run goes on with.
+    for object in objects.iter().filter(|o| !o.ready && !is_marked(o)) {
+        add(
+            format!("node {} is not Ready", object.name),
+            "an upgrade begins with a healthy cluster: mend the node, or take it out of the cluster",
+        );
+    }
+    if inv.etcd.mode == EtcdMode::Stacked && facts.etcd.is_none() {
+        add("etcd does not answer".into(), "an upgrade begins with a healthy etcd, of which a snapshot is taken");
+    }
+    let own: BTreeSet<&str> = inv.hosts.iter().map(|h| h.name.as_str()).collect();
+    for other in objects.iter().filter(|o| !own.contains(o.name.as_str()) && is_control_plane(&o.labels)) {
+        add(
+            format!("control plane {} is not in the inventory and would stay at {}", other.name, other.kubelet_version),
+            "put it into the inventory, or take it out of the cluster",
+        );
+    }
+    let oldest = running.api_servers.values().chain(running.kubelets.values()).min().copied();
+    let mut judged = refusals(&running, target, inv);
+    judged.extend(oldest.map(|from| dropped(from, target, &InUse::of(inv))).transpose()?.unwrap_or_default());
+    match &facts.budgets {
+        // Pods that may be deleted in the end do not stand in the way.
+        Some(budgets) if inv.upgrade.drain.unfinished != Unfinished::Force => {
+            judged.extend(never(budgets, &upgrading(inv, facts)));
+        }
+        Some(_) => {}
+        None => add(
+            "the disruption budgets of the cluster could not be read".into(),
+            "`kubectl get poddisruptionbudgets,pods -A` on a control plane says why",
+        ),
+    }
+    found.extend(judged.into_iter().map(|r| (r.reason, r.way_out)));
+    refuse(&wanted, &found)
+}
+
+fn is_control_plane(labels: &BTreeMap<String, String>) -> bool {
+    ["control-plane", "master"].iter().any(|role| labels.contains_key(&format!("node-role.kubernetes.io/{role}")))
+}
+
+fn running(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Running {
+    let version = |text: &str| plain_version(text).trim_start_matches('v').parse::<KubeVersion>().ok();
+    let objects = || facts.nodes.iter().flatten();
+    let members: BTreeSet<&str> = objects().map(|o| o.name.as_str()).collect();
+    let hosts = || facts.hosts.iter().filter(|(name, _)| members.contains(name.as_str()));
+    let brought = inv.cluster.arch.first().and_then(|arch| bundle.find(ArtifactKind::Archive, "containerd", *arch));
+    let brought = brought.and_then(|a| a.version.parse::<Release>().ok());
+    Running {
+        api_servers: hosts()
+            .filter_map(|(name, h)| Some((name.clone(), version(h.upgrade.components.get("kube-apiserver")?)?)))
+            .collect(),
+        kubelets: objects().filter_map(|o| Some((o.name.clone(), version(&o.kubelet_version)?))).collect(),
+        // kubeadm itself holds what it finds of etcd against what it needs.
+        etcd: BTreeMap::new(),
+        containerd: objects()
+            .filter_map(|o| Some((o.name.clone(), brought.or_else(|| o.runtime.parse().ok())?)))
+            .collect(),
+        cgroups: hosts().map(|(name, h)| (name.clone(), h.cgroup)).collect(),
+    }
+}
+
+fn refuse(wanted: &str, found: &[(String, String)]) -> Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let lines: String = found.iter().map(|(reason, _)| format!("\n  {reason}")).collect();
+    let error = Error::refused(format!("the upgrade to {wanted} is refused; nothing was changed:{lines}"));
+    Err(found.iter().map(|(_, way_out)| way_out).fold(error, |e, way_out| e.hint(way_out.clone())))
+}

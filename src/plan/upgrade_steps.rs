@@ -1,0 +1,286 @@
+//! A running cluster to another version: saved, control planes one at a time, workers wave by wave. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::desired::{Desired, HostSteps, When};
+use super::host_steps::{kube_installs, kubelet_unit};
+use super::model::{Action, PhaseId, StepId};
+use super::planner::Input;
+use crate::error::Result;
+use crate::facts::Facts;
+use crate::inventory::{EtcdMode, Inventory, Node};
+use crate::resource::{Membership, is_marked, plain_version};
+use crate::upgrade::{Worker, waves};
+
+/// The version that the inventory asks for, as nodes and images say it.
+pub(super) fn wanted_version(inv: &Inventory) -> String {
+    format!("v{}", inv.cluster.version.trim_start_matches('v'))
+}
+
+/// The phase in which a host in this role gets another version.
+pub(super) fn phase_of(node: &Node) -> PhaseId {
+    if node.role.is_control_plane() { PhaseId::UpgradeControlPlane } else { PhaseId::UpgradeWorker }
+}
+
+/// The members that are not, or not yet all the way, of the version that the inventory asks for.
+pub(super) fn upgrading(inv: &Inventory, facts: &Facts) -> BTreeSet<String> {
+    let wanted = wanted_version(inv);
+    let members: Vec<Node> =
+        inv.nodes().into_iter().filter(|n| facts.membership(inv, n) == Membership::Member).collect();
+    let upgrade = |name: &str| facts.hosts.get(name).map(|h| &h.upgrade);
+    let behind = |node: &Node| {
+        let object = facts.nodes.iter().flatten().find(|o| o.name == node.name);
+        object.is_some_and(|o| plain_version(&o.kubelet_version) != wanted || is_marked(o))
+            || (node.role.is_control_plane()
+                && upgrade(&node.name).is_some_and(|u| u.components.values().any(|v| *v != wanted)))
+    };
+    let mut all: BTreeSet<String> = members.iter().filter(|n| behind(n)).map(|n| n.name.clone()).collect();
+    // What belongs to the whole cluster is behind: that is the first control plane's part.
+    let configured = facts.voice.as_deref().and_then(upgrade).and_then(|u| u.configured.as_ref());
+    if configured.is_some_and(|v| *v != wanted)
+        && let Some(first) = members.iter().find(|n| n.role.is_control_plane())
+    {
+        all.insert(first.name.clone());
+    }
+    all
+}
+
+/// The steps of all members that are behind, in the order in which they are done: all others come after the last.
+pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) -> Result<Vec<Desired>> {
+    if input.upgrading.is_empty() {
+        return Ok(Vec::new());
+    }
+    let inv = input.inv;
+    let maker = Maker { input, voice, version: wanted_version(inv) };
+    let planes: Vec<Node> =
+        inv.control_planes().into_iter().filter(|n| input.facts.membership(inv, n) == Membership::Member).collect();
+    let first = planes.first().map(|n| n.name.clone()).unwrap_or_default();
+    let mut all = Vec::new();
+    let mut previous: Vec<StepId> = barrier.to_vec();
+    let behind: Vec<&Node> = planes.iter().filter(|n| input.upgrading.contains(&n.name)).collect();
+    if inv.etcd.mode == EtcdMode::Stacked {
+        let mut snapshot = HostSteps::new(voice);
+        let path = format!("/var/lib/provision/snapshots/before-{}.db", maker.version);
+        let why = "what etcd holds now can be had back";
+        let id = snapshot.add(PhaseId::Snapshot, "etcd", Action::EtcdSnapshot { path }, why);
+        snapshot.after(previous.iter().cloned());
+        let uses =
+            behind.iter().map(|n| format!("{}/{}/kubeadm-upgrade", PhaseId::UpgradeControlPlane.as_str(), n.name));
+        snapshot.when(When::OnlyWith(uses.collect()));
+        all.extend(snapshot.into_steps());
+        previous = vec![id];
+    }
+    // All API servers before the first kubelet: a kubelet asks any of them, and may be newer than none.
+    for node in &behind {
+        let steps = maker.control_plane(node, node.name == first, &previous)?;
+        previous = steps.last().map(|s| vec![s.id.clone()]).unwrap_or(previous);
+        all.extend(steps);
+    }
+    for node in &behind {
+        let steps = maker.control_plane_node(node, &previous)?;
+        previous = steps.last().map(|s| vec![s.id.clone()]).unwrap_or(previous);
+        all.extend(steps);
+    }
+    let workers = inv.workers();
+    let pools: Vec<Worker<'_>> = inv
+        .hosts
+        .iter()
+        .filter(|h| workers.iter().any(|w| w.name == h.name))
+        .map(|h| Worker { name: &h.name, pool: h.pool.as_deref() })
+        .collect();
+    let by_name: BTreeMap<&str, &Node> = workers.iter().map(|w| (w.name.as_str(), w)).collect();
+    for (number, wave) in waves(&pools, &inv.upgrade).into_iter().enumerate() {
+        let nodes: Vec<&Node> = wave
+            .nodes
+            .iter()
+            .filter(|n| input.upgrading.contains(*n))
+            .filter_map(|n| by_name.get(n.as_str()).copied())
+            .collect();
+        if nodes.is_empty() {
+            continue;
+        }
+        let mut lasts = Vec::new();
+        let mut begins = Vec::new();
+        for node in &nodes {
+            let steps = maker.worker(node, &previous)?;
+            lasts.extend(steps.last().map(|s| s.id.clone()));
+            begins.extend(
+                steps.iter().filter(|s| s.id.ends_with("/cordon") || s.id.ends_with("/uncordon")).map(|s| s.id.clone()),
+            );
+            all.extend(steps);
+        }
+        let mut gate = HostSteps::new(voice);
+        let kind = if wave.canary { "the canary of" } else { "a wave of" };
+        let pool = wave.pool.as_deref().map_or_else(|| "the workers".to_owned(), |p| format!("pool {p}"));
+        let id = gate.add(
+            PhaseId::UpgradeWorker,
+            &format!("gate-{}", number + 1),
+            Action::Gate {
+                nodes: nodes.iter().map(|n| n.name.clone()).collect(),
+                version: maker.version.clone(),
+                soak_s: inv.upgrade.soak_s,
+                timeout_s: inv.upgrade.gate_timeout_s,
+                gates: inv.upgrade.gates.clone(),
+            },
+            format!("{kind} {pool} must be well before the next nodes are begun"),
+        );
+        gate.after(lasts.into_iter().chain(previous.iter().cloned()));
+        gate.when(When::DriftOrWith(begins));
+        all.extend(gate.into_steps());
+        previous = vec![id];
+    }
+    Ok(all)
+}
+
+struct Maker<'a> {
+    input: &'a Input<'a>,
+    voice: &'a str,
+    version: String,
+}
+
+impl Maker<'_> {
+    /// API server, controller manager, scheduler and etcd.
+    fn control_plane(&self, node: &Node, first: bool, previous: &[StepId]) -> Result<Vec<Desired>> {
+        let phase = PhaseId::UpgradeControlPlane;
+        let timeout_s = self.input.inv.upgrade.gate_timeout_s;
+        let mut steps = HostSteps::new(&node.name);
+        let upgraded = self.kubeadm(node, first, None, previous, &mut steps)?;
+        let healthy =
+            Action::WaitControlPlane { node: node.name.clone(), address: node.address.to_string(), timeout_s };
+        steps.add(phase, "healthy", healthy, "the control plane must be healthy before the next one is begun");
+        steps.when(When::DriftOrWith(vec![upgraded.clone()]));
+        if let Some(etcd) = self.etcd(timeout_s) {
+            steps.add(phase, "etcd", etcd, "etcd must be whole before the next one is begun");
+            steps.when(When::DriftOrWith(vec![upgraded]));
+        }
+        Ok(steps.into_steps())
+    }
+
+    /// The kubelet below them.
+    fn control_plane_node(&self, node: &Node, previous: &[StepId]) -> Result<Vec<Desired>> {
+        let phase = PhaseId::UpgradeControlPlane;
+        let timeout_s = self.input.inv.upgrade.gate_timeout_s;
+        let mut steps = HostSteps::new(&node.name);
+        let (cordon, service) = self.kubelet(node, previous, &mut steps)?;
+        let healthy =
+            Action::WaitControlPlane { node: node.name.clone(), address: node.address.to_string(), timeout_s };
+        steps.add(phase, "healthy-again", healthy, "the control plane must be healthy before the next one is begun");
+        steps.when(When::DriftOrWith(vec![service.clone()]));
+        if let Some(etcd) = self.etcd(timeout_s) {
+            steps.add(phase, "etcd-again", etcd, "etcd must be whole before the next one is begun");
+            steps.when(When::DriftOrWith(vec![service]));
+        }
+        self.uncordon(node, true, cordon, &mut steps);
+        Ok(steps.into_steps())
+    }
+
+    fn worker(&self, node: &Node, previous: &[StepId]) -> Result<Vec<Desired>> {
+        let mut steps = HostSteps::new(&node.name);
+        let keep = steps.add(
+            PhaseId::UpgradeWorker,
+            "keep",
+            Action::KeepVersion { version: self.version.clone() },
+            "so that it can go back when it does not come up",
+        );
+        steps.after(previous.iter().cloned());
+        let binary = format!("{}/{}/kubeadm", PhaseId::UpgradeWorker.as_str(), node.name);
+        steps.when(When::OnlyWith(vec![binary]));
+        self.kubeadm(node, false, Some(keep), previous, &mut steps)?;
+        let (cordon, _) = self.kubelet(node, &[], &mut steps)?;
+        self.uncordon(node, false, cordon, &mut steps);
+        Ok(steps.into_steps())
+    }
+
+    /// The new kubeadm, and what it does. Returns the id of the latter.
+    fn kubeadm(
+        &self,
+        node: &Node,
+        first: bool,
+        after: Option<StepId>,
+        previous: &[StepId],
+        steps: &mut HostSteps<'_>,
+    ) -> Result<StepId> {
+        let phase = phase_of(node);
+        for (artifact, action) in kube_installs(self.input, node)?.into_iter().filter(|(a, _)| a.name == "kubeadm") {
+            steps.add(phase, &artifact.name, action, format!("{} {}", artifact.name, artifact.version));
+        }
+        steps.after(previous.iter().cloned().chain(after));
+        let action = Action::KubeadmUpgrade {
+            version: self.version.clone(),
+            first,
+            control_plane: node.role.is_control_plane(),
+            ignore_preflight_errors: self.ignored(),
+        };
+        let why = match (first, node.role.is_control_plane()) {
+            (true, _) => "the first control plane, and what belongs to the whole cluster",
+            (_, true) => "its control plane follows the first",
+            _ => "the kubelet's configuration",
+        };
+        Ok(steps.add(phase, "kubeadm-upgrade", action, why))
+    }
+
+    /// Empties the node and gives it its kubelet. Returns the ids of the cordon and of the kubelet's start.
+    fn kubelet(&self, node: &Node, previous: &[StepId], steps: &mut HostSteps<'_>) -> Result<(StepId, StepId)> {
+        let phase = phase_of(node);
+        let inv = self.input.inv;
+        let (name, through) = (node.name.clone(), self.voice.to_owned());
+        let binary = format!("{}/{name}/kubelet", phase.as_str());
+        let service = format!("{}/{name}/kubelet-service", phase.as_str());
+        let cordon = Action::Cordon { node: name.clone(), version: self.version.clone(), through: through.clone() };
+        let cordon = steps.add(phase, "cordon", cordon, "no new pods while its kubelet is replaced");
+        steps.when(When::OnlyWith(vec![binary.clone(), service]));
+        steps.after(previous.iter().cloned());
+        let drain = Action::Drain {
+            node: name.clone(),
+            through: through.clone(),
+            timeout_s: inv.upgrade.drain.timeout_s,
+            grace_s: inv.upgrade.drain.grace_s,
+            unfinished: inv.upgrade.drain.unfinished,
+        };
+        steps.add(phase, "drain", drain, "its pods move as their disruption budgets allow");
+        // Pods that were on other nodes when the plan was made may be here by then.
+        steps.when(When::AlwaysWith(vec![binary.clone()]));
+        for (artifact, action) in kube_installs(self.input, node)?.into_iter().filter(|(a, _)| a.name != "kubeadm") {
+            steps.add(phase, &artifact.name, action, format!("{} {}", artifact.name, artifact.version));
+        }
+        let service =
+            steps.add(phase, "kubelet-service", kubelet_unit(true), "the kubelet runs with what is installed");
+        steps.when(When::DriftOrWith(vec![binary]));
+        let wait = Action::WaitNodeVersion {
+            node: name,
+            version: self.version.clone(),
+            through,
+            timeout_s: inv.upgrade.gate_timeout_s,
+            rollback: !node.role.is_control_plane(),
+        };
+        steps.add(phase, "version", wait, "the node must come up with it");
+        steps.when(When::DriftOrWith(vec![service.clone()]));
+        Ok((cordon, service))
+    }
+
+    fn uncordon(&self, node: &Node, ends: bool, cordon: StepId, steps: &mut HostSteps<'_>) {
+        let action = Action::Uncordon { node: node.name.clone(), through: self.voice.to_owned(), ends };
+        steps.add(phase_of(node), "uncordon", action, "it is healthy; only what was cordoned for this is let go");
+        steps.when(When::DriftOrWith(vec![cordon]));
+    }
+
+    /// What the user lets kubeadm ignore, and what it cannot know: that a phase which was skipped from the start is not
+    /// missing now.
+    fn ignored(&self) -> Vec<String> {
+        let kubeadm = &self.input.inv.kubeadm;
+        let mut all = kubeadm.ignore_preflight_errors.clone();
+        if kubeadm.skip_phases.iter().any(|p| matches!(p.as_str(), "addon" | "addon/coredns")) {
+            // Of CoreDNS neither a configuration to migrate nor an image is there. All other images are: phase images
+            // looks at each.
+            all.extend(["CoreDNSUnsupportedPlugins", "CoreDNSMigration", "ImagePull"].map(str::to_owned));
+        }
+        all.dedup();
+        all
+    }
+
+    fn etcd(&self, timeout_s: u64) -> Option<Action> {
+        let stacked = self.input.inv.etcd.mode == EtcdMode::Stacked;
+        let known = self.input.facts.etcd.iter().flatten().map(|m| m.name.clone());
+        stacked.then(|| Action::WaitEtcdMembers { members: known.collect(), timeout_s })
+    }
+}

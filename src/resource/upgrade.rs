@@ -1,0 +1,188 @@
+//! Which version a host and its cluster run, and how far an upgrade has come.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::shell::shell_probe;
+use crate::host::{Answer, Probe};
+use crate::kubeadm::{self, CORDONED_BY, NodeObject, UPGRADING_TO};
+
+/// What kubeadm keeps of a control plane as static pods that have its version.
+const COMPONENTS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+
+/// What the upgrade probe saw.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UpgradeState {
+    /// The version that `kubeadm upgrade` last ended well with here.
+    pub mark: Option<String>,
+    /// It runs right now.
+    pub running: bool,
+    /// The tags of the control plane's static pods, by component.
+    pub components: BTreeMap<String, String>,
+    /// The version in the cluster's own configuration, when this host could ask for it.
+    pub configured: Option<String>,
+    /// kube-proxy's tag, when there is one and this host could ask for it.
+    pub proxy: Option<String>,
+}
+
+impl UpgradeState {
+    /// Whether the static pods of a control plane are all of `version`.
+    #[must_use]
+    pub fn components_are(&self, version: &str) -> bool {
+        COMPONENTS.iter().all(|c| self.components.get(*c).is_some_and(|v| v == version))
+    }
+}
+
+/// Asks a host which version it was taken to.
+#[must_use]
+pub fn upgrade_probe() -> Probe {
+    shell_probe("upgrade", &[])
+}
+
+/// Reads the answer to [`upgrade_probe`].
+#[must_use]
+pub fn upgrade_state(answer: &Answer) -> UpgradeState {
+    let Answer::Shell { stdout, .. } = answer else {
+        return UpgradeState::default();
+    };
+    let map: BTreeMap<&str, &str> = stdout.lines().filter_map(|l| l.split_once('=')).collect();
+    let text = |key: &str| map.get(key).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
+    UpgradeState {
+        mark: text("mark"),
+        running: map.get("running") == Some(&"yes"),
+        components: COMPONENTS.iter().filter_map(|c| Some(((*c).to_owned(), text(c)?))).collect(),
+        configured: text("configured"),
+        proxy: text("proxy"),
+    }
+}
+
+/// Whether `kubeadm upgrade` has nothing left to do.
+pub(super) fn is_upgraded(answer: &Answer, version: &str, first: bool, control_plane: bool) -> bool {
+    let state = upgrade_state(answer);
+    !state.running
+        && state.mark.as_deref() == Some(version)
+        && (!control_plane || state.components_are(version))
+        && (!first
+            || (state.configured.as_deref() == Some(version) && state.proxy.as_deref().is_none_or(|p| p == version)))
+}
+
+/// `v1.36.2` of `v1.36.2+vendor`.
+#[must_use]
+pub fn plain_version(version: &str) -> &str {
+    version.split('+').next().unwrap_or(version)
+}
+
+/// Whether an upgrade of ours has begun on the node and not ended.
+#[must_use]
+pub fn is_marked(node: &NodeObject) -> bool {
+    node.marks.contains_key(UPGRADING_TO) || node.marks.contains_key(CORDONED_BY)
+}
+
+/// Asks a control plane for the pods of a node.
+pub(crate) fn pods_probe(node: &str) -> Probe {
+    shell_probe("pods", &[node])
+}
+
+/// The pods that an emptied node has no more: `namespace/name` of each. `None` when the answer says nothing.
+#[must_use]
+pub(crate) fn movable_pods(answer: &Answer) -> Option<Vec<String>> {
+    let Answer::Shell { code: 0, stdout, .. } = answer else {
+        return None;
+    };
+    let movable = |line: &str| {
+        let mut fields = line.split('|');
+        let (name, phase, owner, mirror) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        // A daemon set's controller would bring its pod back at once; a static pod is the kubelet's own.
+        let stays = matches!(phase, "Succeeded" | "Failed") || owner == "DaemonSet" || !mirror.is_empty();
+        (!stays).then(|| name.to_owned())
+    };
+    Some(stdout.lines().filter_map(movable).collect())
+}
+
+/// Asks whether a snapshot is there, can be read, and is not of an earlier day's upgrade.
+pub(super) fn snapshot_probe(path: &str) -> Probe {
+    shell_probe("snapshot", &[path])
+}
+
+fn node(answer: &Answer, name: &str) -> Option<NodeObject> {
+    match answer {
+        Answer::Shell { code: 0, stdout, .. } => kubeadm::nodes(stdout).ok()?.into_iter().find(|n| n.name == name),
+        _ => None,
+    }
+}
+
+pub(super) fn is_cordoned(answer: &Answer, name: &str, version: &str) -> bool {
+    node(answer, name).is_some_and(|n| n.unschedulable && n.marks.get(UPGRADING_TO).is_some_and(|v| v == version))
+}
+
+pub(super) fn is_at_version(answer: &Answer, name: &str, version: &str) -> bool {
+    node(answer, name).is_some_and(|n| n.ready && plain_version(&n.kubelet_version) == version)
+}
+
+/// Whether nothing of ours keeps pods off the node; with `ends`, nor its upgrade is still under way.
+pub(super) fn is_released(answer: &Answer, name: &str, ends: bool) -> bool {
+    let under_way = |n: &NodeObject| ends && n.marks.contains_key(UPGRADING_TO);
+    node(answer, name).is_some_and(|n| !n.marks.contains_key(CORDONED_BY) && !under_way(&n))
+}
+
+/// Whether the upgrade of none of these is still under way.
+pub(super) fn are_through(answer: &Answer, names: &[String]) -> bool {
+    names.iter().all(|name| node(answer, name).is_some_and(|n| !n.marks.contains_key(UPGRADING_TO)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(stdout: &str) -> Answer {
+        Answer::Shell { code: 0, stdout: stdout.into(), stderr: String::new() }
+    }
+
+    #[test]
+    fn an_upgrade_is_done_only_with_all_its_parts() {
+        let all =
+            "mark=v2\nkube-apiserver=v2\nkube-controller-manager=v2\nkube-scheduler=v2\nconfigured=v2\nproxy=v2\n";
+        assert!(is_upgraded(&said(all), "v2", true, true));
+        for line in all.lines() {
+            let old = all.replace(line, &line.replace("=v2", "=v1"));
+            assert!(!is_upgraded(&said(&old), "v2", true, true), "{line}");
+            let gone = all.replace(&format!("{line}\n"), "");
+            // A cluster may do without kube-proxy.
+            assert_eq!(is_upgraded(&said(&gone), "v2", true, true), line.starts_with("proxy"), "{line}");
+        }
+        assert!(!is_upgraded(&said(&format!("{all}running=yes\n")), "v2", true, true));
+        assert!(is_upgraded(&said("mark=v2\n"), "v2", false, false));
+        assert!(!is_upgraded(&said("mark=v2\n"), "v2", false, true));
+        assert!(!is_upgraded(&Answer::Absent, "v2", false, false));
+    }
+
+    #[test]
+    fn only_pods_that_move_count() {
+        let text = "a/web-1|Running|ReplicaSet|\nkube-system/kube-proxy-x|Running|DaemonSet|\n\
+                    kube-system/etcd-cp1|Running|Node|abc\nb/job-1|Succeeded|Job|\nc/bare|Pending||\njunk\n";
+        assert_eq!(movable_pods(&said(text)), Some(vec!["a/web-1".into(), "c/bare".into()]));
+        let failed = Answer::Shell { code: 1, stdout: String::new(), stderr: "refused".into() };
+        assert_eq!(movable_pods(&failed), None);
+    }
+
+    #[test]
+    fn a_node_counts_as_it_is_marked() {
+        let item = |unschedulable: bool, marks: &str| {
+            said(&format!(
+                r#"{{"items":[{{"metadata":{{"name":"w1","annotations":{{"other/x":"1"{marks}}}}},
+                "spec":{{"unschedulable":{unschedulable}}},
+                "status":{{"conditions":[{{"type":"Ready","status":"True"}}],"nodeInfo":{{"kubeletVersion":"v2+x"}}}}}}]}}"#
+            ))
+        };
+        let (to, by) = (r#","provision.dev/upgrading-to":"v2""#, r#","provision.dev/cordoned-by":"upgrade""#);
+        assert!(is_cordoned(&item(true, to), "w1", "v2") && !is_cordoned(&item(true, to), "w1", "v3"));
+        assert!(!is_cordoned(&item(true, ""), "w1", "v2") && !is_cordoned(&item(false, to), "w1", "v2"));
+        assert!(is_released(&item(true, ""), "w1", true), "a node that others cordoned is theirs");
+        assert!(is_released(&item(false, to), "w1", false) && !is_released(&item(false, to), "w1", true));
+        assert!(!is_released(&item(true, by), "w1", false));
+        assert!(is_at_version(&item(false, ""), "w1", "v2") && !is_at_version(&item(false, ""), "w2", "v2"));
+        assert!(are_through(&item(false, ""), &["w1".into()]) && !are_through(&item(false, to), &["w1".into()]));
+        assert!(!are_through(&Answer::Absent, &["w1".into()]));
+    }
+}

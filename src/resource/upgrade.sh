@@ -1,0 +1,15 @@
+# Which version this host was taken to: prints key=value lines. What belongs to the whole cluster is said where
+# admin.conf is.
+export PATH=$PATH:/usr/local/bin
+echo "mark=$(cat /var/lib/provision/upgrade/kubeadm 2>/dev/null)"
+case $(systemctl is-active provision-kubeadm-upgrade.service 2>/dev/null) in active | activating) echo running=yes ;; esac
+for c in kube-apiserver kube-controller-manager kube-scheduler; do
+    i=$(sed -n 's/^ *image: *//p' "/etc/kubernetes/manifests/$c.yaml" 2>/dev/null | head -n 1)
+    [ -z "$i" ] || echo "$c=${i##*:}"
+done
+[ -s /etc/kubernetes/admin.conf ] && command -v kubectl >/dev/null || exit 0
+k="kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=8s -n kube-system get"
+v=$($k configmap kubeadm-config -o 'jsonpath={.data.ClusterConfiguration}' 2>/dev/null | sed -n 's/^kubernetesVersion: *//p')
+[ -z "$v" ] || echo "configured=$v"
+i=$($k daemonset kube-proxy --ignore-not-found -o 'jsonpath={.spec.template.spec.containers[0].image}' 2>/dev/null)
+[ -z "$i" ] || echo "proxy=${i##*:}"

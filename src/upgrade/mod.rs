@@ -1,0 +1,13 @@
+//! Rolling upgrades: what is refused, and in which order the workers go. Pure decisions, no I/O, no clock.
+
+mod pdb;
+mod refusal;
+mod removals;
+mod skew;
+mod waves;
+
+pub use pdb::{Amount, Budget, budgets, never};
+pub use refusal::Refusal;
+pub use removals::{ApiInUse, Component, FlagInUse, GateInUse, InUse, dropped};
+pub use skew::{Release, Running, refusals};
+pub use waves::{Wave, Worker, waves};

@@ -1,0 +1,202 @@
+//! A rolling upgrade under load: a workload that is asked over HTTP and an API that is written to, all along.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::harness::{Lab, stderr, stdout};
+
+pub const FROM: &str = "v1.20.2";
+pub const TO: &str = "1.20.5";
+
+const WORKLOAD: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      affinity:
+        podAntiAffinity:
+          preferredDuringSchedulingIgnoredDuringExecution:
+          - weight: 100
+            podAffinityTerm: {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: web}}}
+      containers:
+      - name: web
+        image: docker.io/library/busybox:1.36
+        imagePullPolicy: Never
+        command: ["/bin/sh", "-c", "exec busybox httpd -f -p 8080 -h /etc"]
+        readinessProbe: {httpGet: {path: /hostname, port: 8080}, periodSeconds: 2}
+        lifecycle: {preStop: {exec: {command: ["/bin/sleep", "8"]}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: NodePort
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
+---
+apiVersion: policy/v1beta1
+kind: PodDisruptionBudget
+metadata: {name: web}
+spec: {minAvailable: 1, selector: {matchLabels: {app: web}}}
+"#;
+
+/// Writes through the endpoint as this node has it, and writes once more what failed.
+const WRITER: &str = r#"
+n=0 well=0 again=0 lost=0
+k="kubectl --kubeconfig /run/admin.conf --request-timeout=8s"
+until $k create configmap probe --from-literal=n=0; do sleep 1; done
+while [ ! -e /run/stop ]; do
+    n=$((n + 1)); p="{\"data\":{\"n\":\"$n\"}}"
+    if $k patch configmap probe -p "$p"; then well=$((well + 1))
+    elif sleep 1; $k patch configmap probe -p "$p"; then again=$((again + 1))
+    else lost=$((lost + 1)); fi
+    echo "$well $again $lost" >/run/writes.partial; mv /run/writes.partial /run/writes
+    sleep 0.3
+done
+"#;
+
+/// Asks the workload through every node in turn until it is dropped.
+struct Reader {
+    stop: Arc<AtomicBool>,
+    well: Arc<AtomicUsize>,
+    failed: Arc<AtomicUsize>,
+}
+
+impl Reader {
+    fn start(nodes: Vec<SocketAddr>) -> Self {
+        let this = Self { stop: Arc::default(), well: Arc::default(), failed: Arc::default() };
+        let (stop, well, failed) = (Arc::clone(&this.stop), Arc::clone(&this.well), Arc::clone(&this.failed));
+        std::thread::spawn(move || {
+            for node in nodes.iter().cycle() {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                match ask(*node) {
+                    Ok(()) => well.fetch_add(1, Ordering::Relaxed),
+                    Err(e) => {
+                        println!("   {node} did not answer: {e}");
+                        failed.fetch_add(1, Ordering::Relaxed)
+                    }
+                };
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        this
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn ask(node: SocketAddr) -> std::io::Result<()> {
+    let limit = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&node, limit)?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.write_all(b"GET /hostname HTTP/1.0\r\nHost: web\r\n\r\n")?;
+    let mut said = String::new();
+    stream.read_to_string(&mut said)?;
+    if said.starts_with("HTTP/1.") && said.contains(" 200 ") {
+        return Ok(());
+    }
+    Err(std::io::Error::other(format!("it said {said:?}")))
+}
+
+fn kubectl(lab: &Lab, line: &str) -> String {
+    let (ok, text) = lab.exec("cp1", &format!("kubectl --kubeconfig /etc/kubernetes/admin.conf {line}"));
+    assert!(ok, "kubectl {line}: {text}");
+    text
+}
+
+/// Name and kubelet version of every node, and whether it takes pods.
+fn versions(lab: &Lab) -> Vec<(String, String, bool)> {
+    let path = "'jsonpath={range .items[*]}{.metadata.name} {.status.nodeInfo.kubeletVersion} {.spec.unschedulable}{\"\\n\"}{end}'";
+    let text = kubectl(lab, &format!("get nodes -o {path}"));
+    let of = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.to_owned(), words.next()?.to_owned(), words.next() != Some("true")))
+    };
+    text.lines().filter_map(of).collect()
+}
+
+pub fn lives(lab: &Lab) {
+    assert!(lab.apply().status.success());
+    let inventory = lab.file(&format!("{TO}/inventory.toml"));
+    let bundle = lab.file(&format!("{TO}/bundle"));
+    let mut text = std::fs::read_to_string(&inventory).unwrap();
+    text += "\n[upgrade]\nsoak_s = 5\ngate_timeout_s = 120\n[upgrade.drain]\ntimeout_s = 120\n\
+             [[upgrade.gates]]\nname = \"site\"\ncommand = \"test ! -e /run/gate-closed\"\n";
+    std::fs::write(&inventory, text).unwrap();
+    let both = ["-i", &inventory, "-b", &bundle];
+    let apply = || lab.provision(&[&["apply", "-y"][..], &both].concat());
+
+    // The workload has all its replicas to lose: no drain can ever end, and nothing is begun.
+    let strict = WORKLOAD.replace("minAvailable: 1", "minAvailable: 2");
+    lab.must("cp1", &format!("cat >/run/web.yaml <<'EOF'\n{strict}\nEOF"));
+    kubectl(lab, "apply -f /run/web.yaml");
+    kubectl(lab, "rollout status deploy/web --timeout=60s");
+    let answered = (0..30).any(|_| {
+        std::thread::sleep(Duration::from_secs(2));
+        lab.nodes().iter().all(|n| ask(format!("{}:30080", lab.address(n)).parse().unwrap()).is_ok())
+    });
+    assert!(answered, "the workload does not answer through every node");
+    let out = lab.provision(&[&["plan"][..], &both].concat());
+    assert_eq!(out.status.code(), Some(5), "{}{}", stdout(&out), stderr(&out));
+    assert!(stderr(&out).contains("default/web"), "{}", stderr(&out));
+    lab.must("cp1", "sed -i 's/minAvailable: 2/minAvailable: 1/' /run/web.yaml");
+    kubectl(lab, "apply -f /run/web.yaml");
+
+    let (ok, admin) = lab.exec("cp1", "cat /etc/kubernetes/admin.conf");
+    assert!(ok);
+    lab.must(
+        "w1",
+        &format!("umask 077; cat >/run/admin.conf <<'EOF'\n{admin}\nEOF\ncat >/run/writer.sh <<'EOF'\n{WRITER}\nEOF"),
+    );
+    lab.must("w1", "systemd-run --quiet --unit lab-writer --setenv=PATH=\"$PATH:/usr/local/bin\" sh /run/writer.sh");
+    let reader =
+        Reader::start(lab.nodes().iter().map(|n| format!("{}:30080", lab.address(n)).parse().unwrap()).collect());
+
+    // A canary whose gate stays closed: the control planes are through, the worker is back, nobody else was begun.
+    lab.must("cp1", "touch /run/gate-closed");
+    lab.must("cp2", "touch /run/gate-closed");
+    let out = apply();
+    assert_eq!(out.status.code(), Some(1), "{}{}", stdout(&out), stderr(&out));
+    let said = stderr(&out);
+    assert!(said.contains("gate site is closed") && said.contains(&format!("w1 was put back to {FROM}")), "{said}");
+    for (name, version, takes_pods) in versions(lab) {
+        let wanted = if name.starts_with("cp") { format!("v{TO}") } else { FROM.to_owned() };
+        assert!(version == wanted && takes_pods, "{name} is at {version}, takes pods: {takes_pods}");
+    }
+
+    // It goes on where it stopped once the gate is open.
+    lab.must("cp1", "rm /run/gate-closed");
+    lab.must("cp2", "rm /run/gate-closed");
+    let out = apply();
+    assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
+    for (name, version, takes_pods) in versions(lab) {
+        assert!(version == format!("v{TO}") && takes_pods, "{name} is at {version}, takes pods: {takes_pods}");
+    }
+    let proxy =
+        kubectl(lab, "-n kube-system get daemonset kube-proxy -o 'jsonpath={.spec.template.spec.containers[0].image}'");
+    assert!(proxy.ends_with(&format!(":v{TO}")), "{proxy}");
+    lab.must("cp1", &format!("test -s /var/lib/provision/snapshots/before-v{TO}.db"));
+    let out = apply();
+    assert!(out.status.success() && stdout(&out).ends_with("no changes\n"), "{}{}", stdout(&out), stderr(&out));
+
+    lab.must("w1", "touch /run/stop; while systemctl is-active --quiet lab-writer; do sleep 0.2; done");
+    let (_, writes) = lab.exec("w1", "cat /run/writes");
+    let (well, failed) = (reader.well.load(Ordering::Relaxed), reader.failed.load(Ordering::Relaxed));
+    println!("   asked {well} times, {failed} failed; writes (well, at the second try, lost): {}", writes.trim());
+    assert!(well > 200 && failed == 0, "{failed} of {} requests failed", well + failed);
+    assert!(writes.trim().ends_with(" 0"), "writes were lost: {writes}");
+}
