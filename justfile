@@ -18,7 +18,8 @@ quick:
     cargo clippy --all-targets -- -D warnings
     cargo test
 
-# The lab against a hand-written kubeadm script, ratios in one run
+# The lab against a hand-written kubeadm script, the bundle against other tools, planning of 5,000 nodes
 bench:
+    tests/plan/bench.sh
     tests/lab/bench.sh
     tests/bundle/bench.sh

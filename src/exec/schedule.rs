@@ -47,6 +47,8 @@ struct Node {
     blockers: usize,
     /// The steps that wait for it.
     followers: Vec<usize>,
+    /// Whether it waits for the images of all hosts; that is one of its blockers, however many images there are.
+    gated: bool,
 }
 
 /// The order of a plan's steps while it is carried out.
@@ -66,6 +68,8 @@ pub struct Schedule {
     running: usize,
     running_on: Vec<usize>,
     concurrency: usize,
+    /// The steps of phase images that have not ended well.
+    images_left: usize,
 }
 
 impl Schedule {
@@ -89,8 +93,10 @@ impl Schedule {
                 state: State::Waiting,
                 blockers: 0,
                 followers: Vec::new(),
+                gated: spec(step.phase).after_images,
             });
         }
+        let images_left = nodes.iter().filter(|n| n.phase == PhaseId::Images).count();
         let mut before = rules(&nodes);
         for (index, step) in steps.iter().enumerate() {
             for need in &step.needs {
@@ -101,15 +107,15 @@ impl Schedule {
             }
         }
         for (index, earlier) in before.iter().enumerate() {
-            nodes[index].blockers = earlier.len();
+            nodes[index].blockers = earlier.len() + usize::from(nodes[index].gated && images_left > 0);
             for &e in earlier {
                 nodes[e].followers.push(index);
             }
         }
-        refuse_cycles(&nodes)?;
+        refuse_cycles(&nodes, images_left)?;
         let ready = (0..nodes.len()).filter(|&i| nodes[i].blockers == 0).collect();
         let running_on = vec![0; hosts.len()];
-        Ok(Self { nodes, ready, running: 0, running_on, concurrency: concurrency.max(1) })
+        Ok(Self { nodes, ready, running: 0, running_on, concurrency: concurrency.max(1), images_left })
     }
 
     /// The place of a step that may start now; it counts as running from here on. `None`: nothing may start before a
@@ -157,7 +163,14 @@ impl Schedule {
     }
 
     fn release(&mut self, index: usize) {
-        for follower in self.nodes[index].followers.clone() {
+        let mut followers = self.nodes[index].followers.clone();
+        if self.nodes[index].phase == PhaseId::Images {
+            self.images_left -= 1;
+            if self.images_left == 0 {
+                followers.extend(self.gated());
+            }
+        }
+        for follower in followers {
             self.nodes[follower].blockers -= 1;
             if self.nodes[follower].blockers == 0 && self.nodes[follower].state == State::Waiting {
                 self.ready.insert(follower);
@@ -187,8 +200,9 @@ impl Schedule {
         let cause = self.nodes[failed].id.clone();
         let (host, phase) = (self.nodes[failed].host, self.nodes[failed].phase);
         let mut queue = VecDeque::from([failed]);
+        let mut images = true;
         while let Some(index) = queue.pop_front() {
-            for follower in self.nodes[index].followers.clone() {
+            for follower in self.after(index, &mut images) {
                 if let Some(skip) = self.skip(follower, || format!("it comes after {cause}, which failed")) {
                     skips.push(skip);
                     queue.push_back(follower);
@@ -208,7 +222,7 @@ impl Schedule {
         // A step of an earlier phase may wait for one of the skipped: it can never start either.
         let mut queue: VecDeque<usize> = skips.iter().map(|s| s.index).collect();
         while let Some(index) = queue.pop_front() {
-            for follower in self.nodes[index].followers.clone() {
+            for follower in self.after(index, &mut images) {
                 let after = self.nodes[index].id.clone();
                 if let Some(skip) = self.skip(follower, || format!("it comes after {after}, which did not run")) {
                     skips.push(skip);
@@ -217,6 +231,19 @@ impl Schedule {
             }
         }
         skips
+    }
+
+    /// What waits for a step. What waits for all images waits for each of them, but is named only `once`.
+    fn after(&self, index: usize, once: &mut bool) -> Vec<usize> {
+        let mut all = self.nodes[index].followers.clone();
+        if self.nodes[index].phase == PhaseId::Images && std::mem::take(once) {
+            all.extend(self.gated());
+        }
+        all
+    }
+
+    fn gated(&self) -> impl Iterator<Item = usize> {
+        (0..self.nodes.len()).filter(|&i| self.nodes[i].gated)
     }
 
     fn skip(&mut self, index: usize, why: impl FnOnce() -> String) -> Option<Skip> {
@@ -229,7 +256,7 @@ impl Schedule {
     }
 }
 
-/// What every step waits for by the rules of the schedule, whatever the plan says.
+/// What every step waits for by the rules of the schedule, whatever the plan says; the images of all hosts apart.
 fn rules(nodes: &[Node]) -> Vec<BTreeSet<usize>> {
     /// The tail of a host's line: the last step that all later ones wait for, and the uploads after it.
     #[derive(Default)]
@@ -240,7 +267,6 @@ fn rules(nodes: &[Node]) -> Vec<BTreeSet<usize>> {
     let mut before = vec![BTreeSet::new(); nodes.len()];
     let mut tails: HashMap<usize, Tail> = HashMap::new();
     let mut last_in_order: HashMap<PhaseId, usize> = HashMap::new();
-    let images: Vec<usize> = (0..nodes.len()).filter(|&i| nodes[i].phase == PhaseId::Images).collect();
     for (index, node) in nodes.iter().enumerate() {
         let tail = tails.entry(node.host).or_default();
         before[index].extend(tail.last);
@@ -250,24 +276,27 @@ fn rules(nodes: &[Node]) -> Vec<BTreeSet<usize>> {
             before[index].extend(tail.uploads.drain(..));
             tail.last = Some(index);
         }
-        let phase = spec(node.phase);
-        if phase.concurrency == Limit::InOrder {
+        if spec(node.phase).concurrency == Limit::InOrder {
             before[index].extend(last_in_order.insert(node.phase, index));
-        }
-        if phase.after_images {
-            before[index].extend(&images);
         }
     }
     before
 }
 
-fn refuse_cycles(nodes: &[Node]) -> Result<()> {
+fn refuse_cycles(nodes: &[Node], mut images_left: usize) -> Result<()> {
     let mut blockers: Vec<usize> = nodes.iter().map(|n| n.blockers).collect();
     let mut free: Vec<usize> = (0..nodes.len()).filter(|&i| blockers[i] == 0).collect();
     let mut seen = 0;
     while let Some(index) = free.pop() {
         seen += 1;
-        for &follower in &nodes[index].followers {
+        let mut followers = nodes[index].followers.clone();
+        if nodes[index].phase == PhaseId::Images {
+            images_left -= 1;
+            if images_left == 0 {
+                followers.extend((0..nodes.len()).filter(|&i| nodes[i].gated));
+            }
+        }
+        for follower in followers {
             blockers[follower] -= 1;
             if blockers[follower] == 0 {
                 free.push(follower);

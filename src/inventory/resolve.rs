@@ -79,19 +79,22 @@ impl Inventory {
     /// The control planes, in the inventory's order; the first of them runs `kubeadm init`.
     #[must_use]
     pub fn control_planes(&self) -> Vec<Node> {
-        self.nodes().into_iter().filter(|n| n.role.is_control_plane()).collect()
+        self.hosts.iter().filter(|h| h.role.is_control_plane()).map(|host| self.node(host)).collect()
     }
 
     /// The hosts that are not control planes, in the inventory's order.
     #[must_use]
     pub fn workers(&self) -> Vec<Node> {
-        self.nodes().into_iter().filter(|n| !n.role.is_control_plane()).collect()
+        self.hosts.iter().filter(|h| !h.role.is_control_plane()).map(|host| self.node(host)).collect()
     }
 
     /// The API endpoint with its defaults filled in.
     #[must_use]
     pub fn api_endpoint(&self) -> ApiEndpoint {
-        let first = || self.control_planes().first().map_or_else(String::new, |n| n.address.to_string());
+        let first = || {
+            let host = self.hosts.iter().find(|h| h.role.is_control_plane());
+            host.map_or_else(String::new, |h| h.address.to_string())
+        };
         let (host, port) = match self.endpoint.mode {
             EndpointMode::FirstNode => (first(), 6443),
             EndpointMode::Haproxy => (format!("api.{}.internal", self.cluster.name), 8443),

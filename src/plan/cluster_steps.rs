@@ -42,14 +42,14 @@ pub(super) fn cluster_steps(
             format!("labels and taints of {}", node.name),
         );
         steps.when(with_join(&node.name));
-        steps.after(lasts.iter().cloned());
+        steps.first_after(lasts);
     }
     // With no CNI of ours nodes stay NotReady until the user brings one: there is nothing to wait for.
     let pods_run = inv.cni.plugin != CniPlugin::None;
     let mut add = |what: String, action: Action, why: String, when: When| {
         steps.add(PhaseId::Verify, &what, action, why);
         steps.when(when);
-        steps.after(lasts.iter().cloned());
+        steps.first_after(lasts);
     };
     for node in inv.nodes().into_iter().filter(|_| pods_run) {
         let own = host_ids.get(node.name.as_str()).cloned().unwrap_or_default();

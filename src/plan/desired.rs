@@ -85,6 +85,13 @@ impl<'a> HostSteps<'a> {
         }
     }
 
+    /// Makes the first action wait for these; the others wait by way of it, and a large cluster has many of both.
+    pub(super) fn first_after(&mut self, ids: &[StepId]) {
+        if self.steps.len() == 1 {
+            self.after(ids.iter().cloned());
+        }
+    }
+
     pub(super) fn last_id(&self) -> Option<StepId> {
         self.steps.last().map(|s| s.id.clone())
     }

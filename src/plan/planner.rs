@@ -83,10 +83,9 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
     order.extend(control_planes.iter().filter(|n| n.name != first.name));
     let workers = inv.workers();
     order.extend(workers.iter());
+    let places: BTreeMap<&str, usize> = nodes.iter().enumerate().map(|(at, n)| (n.name.as_str(), at)).collect();
     for node in order {
-        let Some(steps) = nodes.iter().position(|n| n.name == node.name).and_then(|at| hosts.get_mut(at)) else {
-            continue;
-        };
+        let Some(steps) = places.get(node.name.as_str()).and_then(|at| hosts.get_mut(*at)) else { continue };
         let sponsors: Vec<String> = std::iter::once(first)
             .chain(&control_planes)
             .filter(|n| n.name != node.name && (member(n) || joined.contains_key(n.name.as_str())))
@@ -100,6 +99,10 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
         let init = !exists && node.name == first.name;
         let made = join(&input, node, steps, init, sponsors, &previous)?;
         if node.role.is_control_plane() {
+            if init {
+                // Who waits for the init waits by way of it for all hosts' images.
+                previous.clear();
+            }
             previous.push(made.marker.clone());
         }
         joined.insert(&node.name, made);
@@ -185,7 +188,7 @@ fn join(
     let mut bootstrap = None;
     if local_balancer && !init {
         // Until its own kubelet runs its balancer, a joining host reaches the API through a sponsor's.
-        if let Some(address) = sponsors.first().and_then(|s| inv.nodes().into_iter().find(|n| n.name == *s)) {
+        if let Some(address) = sponsors.first().and_then(|s| inv.hosts.iter().find(|h| h.name == *s)) {
             let id = steps.add(
                 phase,
                 "endpoint-bootstrap",

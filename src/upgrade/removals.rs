@@ -279,8 +279,9 @@ mod tests {
     #[test]
     fn the_table_is_well_formed_and_sourced() {
         let table = TABLE.as_ref().unwrap_or_else(|e| panic!("{e}"));
+        type Entries = Vec<(u32, Vec<String>, String)>;
         let gone = |g: &Gone| (g.minor, g.names.clone(), g.source.clone());
-        let kinds: Vec<(&str, Vec<(u32, Vec<String>, String)>)> = vec![
+        let kinds: [(&str, Entries); 5] = [
             ("flag", table.flag.iter().map(|g| (g.minor, g.names.clone(), g.source.clone())).collect()),
             ("gate", table.gate.iter().map(gone).collect()),
             ("locked", table.locked.iter().map(|g| (g.minor, g.names.clone(), g.source.clone())).collect()),
