@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::args_etcd::CertsCommand;
 use crate::report::Format;
 
 /// Builds offline bundles and turns bare Linux hosts into highly available kubeadm clusters over SSH.
@@ -165,6 +166,9 @@ pub enum Command {
         #[arg(long, value_name = "TEXT")]
         confirm: Option<String>,
     },
+    /// Look after the cluster's certificates
+    #[command(subcommand)]
+    Certs(CertsCommand),
     /// Show and check journals
     #[command(subcommand)]
     Journal(JournalCommand),

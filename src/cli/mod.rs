@@ -2,6 +2,7 @@
 
 mod apply;
 pub mod args;
+pub mod args_etcd;
 mod bundle;
 mod bundle_delta;
 mod bundle_diff;
@@ -10,6 +11,7 @@ mod bundle_pack;
 mod bundle_push;
 mod bundle_sign;
 mod bundle_verify;
+mod certs;
 mod init;
 mod journal;
 mod kubeconfig;

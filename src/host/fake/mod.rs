@@ -1,6 +1,7 @@
 //! Machines in memory: the second implementation of the seam, for tests of planner and engine together.
 
 mod addons;
+mod certificates;
 mod effect;
 mod host;
 mod kubeadm;
