@@ -84,7 +84,7 @@ fn the_command_says_what_it_could_not_look_at() {
     std::fs::write(&key, "").unwrap();
     let text = INVENTORY.replace("user = \"root\"", &format!("user = \"root\"\nkey_file = \"{}\"", key.display()));
     let text = text.replace("192.168.10.11\"", "192.168.10.11\"\nssh_address = \"127.0.0.1\"\nport = 1");
-    let text = text.replace("192.168.10.21\"", "192.168.10.21\"\nssh_address = \"127.0.0.1\"\nport = 1");
+    let text = text.replace("192.168.10.21\"", "192.168.10.21\"\nssh_address = \"127.0.0.1\"\nport = 2");
     std::fs::write(&path, text).unwrap();
     let run = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_provision"));

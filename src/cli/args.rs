@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::args_etcd::CertsCommand;
+use super::args_etcd::{CertsCommand, EtcdCommand};
 use crate::report::Format;
 
 /// Builds offline bundles and turns bare Linux hosts into highly available kubeadm clusters over SSH.
@@ -166,6 +166,9 @@ pub enum Command {
         #[arg(long, value_name = "TEXT")]
         confirm: Option<String>,
     },
+    /// Back up and bring back the cluster's state
+    #[command(subcommand)]
+    Etcd(EtcdCommand),
     /// Look after the cluster's certificates
     #[command(subcommand)]
     Certs(CertsCommand),

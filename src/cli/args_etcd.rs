@@ -1,5 +1,7 @@
 //! The arguments of `provision certs` and `provision etcd`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 use super::args::InventoryArg;
@@ -15,5 +17,19 @@ pub enum CertsCommand {
         /// How many days a certificate must still hold
         #[arg(long, value_name = "N", default_value_t = 30)]
         days: u32,
+    },
+}
+
+/// `provision etcd`
+#[derive(Debug, Subcommand)]
+pub enum EtcdCommand {
+    /// Write an encrypted backup: a snapshot of etcd, the cluster's CAs and kubeadm's configuration
+    Snapshot {
+        /// The inventory; its [backup] names who can read it
+        #[command(flatten)]
+        inventory: InventoryArg,
+        /// The directory for it and for those before it
+        #[arg(short, long, value_name = "DIR", default_value = "backups")]
+        out: PathBuf,
     },
 }

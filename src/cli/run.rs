@@ -3,8 +3,11 @@
 use std::process::ExitCode;
 
 use super::args::{Cli, Command};
-use super::args_etcd::CertsCommand;
-use super::{apply, bundle, certs, init, journal, kubeconfig, lab, plan, preflight, reset, serve, status, validate};
+use super::args_etcd::{CertsCommand, EtcdCommand};
+use super::{
+    apply, bundle, certs, etcd_snapshot, init, journal, kubeconfig, lab, plan, preflight, reset, serve, status,
+    validate,
+};
 use crate::error::{Context as _, Result};
 use crate::report::Format;
 
@@ -32,6 +35,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             Command::Kubeconfig { inventory, out } => kubeconfig::kubeconfig(&inventory.inventory, &out, &global).await,
             Command::Reset { inventory, hosts, all, confirm } => {
                 reset::reset(&inventory.inventory, hosts, all, confirm, &global).await
+            }
+            Command::Etcd(EtcdCommand::Snapshot { inventory, out }) => {
+                etcd_snapshot::snapshot(&inventory.inventory, &out, &global).await
             }
             Command::Certs(CertsCommand::Check { inventory, days }) => {
                 certs::check(&inventory.inventory, days, &global).await

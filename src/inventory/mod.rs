@@ -1,5 +1,6 @@
 //! The inventory: what the user wants, read from TOML with spans, judged, and resolved per host.
 
+mod backup;
 mod charts;
 mod checks;
 mod diagnostic;
@@ -16,6 +17,7 @@ mod tree;
 mod trust;
 mod validate;
 
+pub use backup::{Backup, UnencryptedBackup};
 pub use charts::{Chart, ChartFrom, ChartSource, RawManifest, Tools};
 pub use checks::CHECKS;
 pub use diagnostic::{Diagnostic, Severity, render, render_for_stderr};

@@ -16,7 +16,7 @@ const KUBECTL: [&str; 3] = ["kubectl", "--kubeconfig", "/etc/kubernetes/admin.co
 /// Between two looks; a look is one round trip.
 const PAUSE: Duration = Duration::from_millis(700);
 
-pub(super) fn kubectl<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+pub(in crate::exec) fn kubectl<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
     Command::new(KUBECTL.into_iter().chain(args))
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn node_meta(
 }
 
 /// Waits until the action's own probes are satisfied.
-pub(super) async fn wait(
+pub(in crate::exec) async fn wait(
     ctx: &Context,
     host: &str,
     action: &Action,

@@ -14,5 +14,6 @@ mod reset;
 mod system;
 mod units;
 
+pub(super) use cluster::kubectl;
 pub use context::Context;
 pub use hands::HostRunner;

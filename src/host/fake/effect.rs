@@ -30,6 +30,13 @@ impl World {
                 }
                 done("")
             }
+            ["rm", "-rf", "--", dirs @ ..] => {
+                if let Some(m) = self.machines.get_mut(name) {
+                    dirs.iter().for_each(|dir| m.remove_below(dir));
+                }
+                done("")
+            }
+            ["dd", args @ ..] => self.dd(name, args),
             ["modprobe", module] => {
                 if let Some(m) = self.machines.get_mut(name) {
                     m.load(module);
@@ -60,6 +67,7 @@ impl World {
             ("api-answers", _) => {
                 return if self.cluster_up() { done("") } else { broken(1, "connection refused") };
             }
+            ("etcd-snapshot", [dir]) => return self.snapshot(name, dir, now),
             ("release", _) => return self.release(name, args),
             ("manifest", _) => return self.manifest(name, args),
             ("test-pod-network", _) => {

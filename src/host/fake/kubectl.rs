@@ -13,6 +13,7 @@ impl World {
             ["get", "node", node, ..] => {
                 done(if self.nodes.contains_key(*node) { format!("node/{node}\n") } else { String::new() })
             }
+            ["-n", "kube-system", "get", "configmap", "kubeadm-config", ..] => done("{\"kind\":\"ConfigMap\"}"),
             ["delete", "node", node, ..] => {
                 self.nodes.remove(*node);
                 done("")

@@ -3,6 +3,7 @@
 mod addons;
 mod certificates;
 mod effect;
+mod etcd;
 mod host;
 mod kubeadm;
 mod kubectl;

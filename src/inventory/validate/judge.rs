@@ -3,7 +3,7 @@
 use crate::inventory::model::Inventory;
 use crate::inventory::tree::{Finding, Path};
 
-use super::{charts, cluster, endpoint, hosts, network, packages, registry, secrets, sources, trust};
+use super::{backup, charts, cluster, endpoint, hosts, network, packages, registry, secrets, sources, trust};
 
 /// Every problem of `inventory`, in no particular order. `json` is the same inventory as it was written, without
 /// defaults: the search for secrets reads that.
@@ -18,6 +18,7 @@ pub(in crate::inventory) fn validate(inventory: &Inventory, json: &serde_json::V
     charts::check(inventory, &mut found);
     packages::check(inventory, &mut found);
     trust::check(inventory, json, &mut found);
+    backup::check(inventory, &mut found);
     secrets::check(json, &mut found);
     found
 }
