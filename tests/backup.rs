@@ -2,43 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::collections::BTreeMap;
+#[path = "backup/standing.rs"]
+mod standing;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use provision::backup::{
     BACKUP_FORMAT, BackupManifest, Kept, PKI_FILES, SNAPSHOT, Snapshot, Writer, entry_name, identities, read, recipient,
 };
 use provision::bundle::Digest;
-use provision::error::{Error, Kind};
-use provision::exec::{Cancel, Context, Event, Sink, etcd};
-use provision::host::{Connector as _, FakeCluster, FakeConnector, Fault};
-use provision::inventory;
-
-const INVENTORY: &str = r#"
-[cluster]
-name = "lab"
-version = "1.36.2"
-[endpoint]
-mode = "haproxy"
-[defaults]
-user = "root"
-[[hosts]]
-name = "cp1"
-role = "control-plane"
-address = "192.168.10.11"
-[[hosts]]
-name = "cp2"
-role = "control-plane"
-address = "192.168.10.12"
-[[hosts]]
-name = "cp3"
-role = "control-plane"
-address = "192.168.10.13"
-"#;
-const KEY: &str = "-----BEGIN RSA PRIVATE KEY-----\nVEhJU0lTU0VDUkVU\n";
+use provision::error::Kind;
+use provision::exec::{Cancel, etcd};
+use provision::host::{FakeCluster, Fault};
+use standing::{INVENTORY, KEY, standing};
 
 fn sh(dir: &Path, line: &str) -> Output {
     let out = Command::new("sh").args(["-ec", line]).current_dir(dir).stdin(Stdio::null()).output().unwrap();
@@ -161,44 +139,6 @@ fn a_manifest_writes_nowhere_else() {
     assert!(parse(&BackupManifest { format_version: 2, ..good }).is_err());
 }
 
-#[derive(Default)]
-struct Recorded(Mutex<Vec<String>>);
-impl Sink for Recorded {
-    fn event(&self, event: &Event) {
-        self.0.lock().unwrap().push(serde_json::to_string(event).unwrap());
-    }
-}
-
-/// Three control planes that are members, and what a context for them records.
-async fn standing() -> (FakeCluster, Context, Arc<Recorded>) {
-    let inv = inventory::parse(INVENTORY).unwrap().inventory;
-    let cluster = FakeCluster::new(&inv.nodes(), &inv.cluster.version);
-    let mut hosts: BTreeMap<_, _> = BTreeMap::new();
-    for (id, node) in inv.nodes().iter().enumerate() {
-        {
-            let mut world = cluster.world();
-            world.etcd.insert(node.name.clone(), id as u64);
-            world.nodes.insert(node.name.clone(), Default::default());
-            let m = world.machines.get_mut(&node.name).unwrap();
-            for path in PKI_FILES {
-                m.write(path, format!("{path} {KEY}").as_bytes(), 0o600, 1);
-            }
-            for path in ["/usr/local/bin/etcdctl", "/usr/local/bin/kubectl", "/etc/kubernetes/admin.conf"] {
-                m.write(path, b"", 0o755, 1);
-            }
-            for pod in ["etcd", "kube-apiserver"] {
-                m.write(&format!("/etc/kubernetes/manifests/{pod}.yaml"), b"", 0o600, 1);
-            }
-            m.start("containerd.service", 1);
-        }
-        hosts.insert(node.name.clone(), FakeConnector(cluster.clone()).connect(node).await.unwrap());
-    }
-    let recorded = Arc::new(Recorded::default());
-    let sink = Arc::clone(&recorded) as Arc<dyn Sink>;
-    let blob = Box::new(|_: &Digest| Err(Error::failed("no blobs here")));
-    (cluster, Context { hosts, blob, inventory: Arc::new(inv), sink }, recorded)
-}
-
 fn at() -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap()
 }
@@ -217,11 +157,11 @@ async fn a_snapshot_is_taken_on_a_healthy_member_and_leaves_nothing_behind() {
     let backup = read(writer.finish().unwrap().as_slice(), &[], &mut snapshot).unwrap();
     assert_eq!(backup.manifest, manifest);
     assert!(snapshot.starts_with(b"cp1 cp2 cp3") && snapshot.len() > 16 << 20);
-    assert!(backup.files.iter().all(|(path, content)| *content == format!("{path} {KEY}").into_bytes()));
+    assert!(backup.files.iter().all(|(path, content)| *content == standing::content(path)));
     let left =
         |cluster: &FakeCluster| cluster.world().machines["cp2"].files.keys().any(|p| p.contains("etcd-snapshot"));
     assert!(!left(&cluster));
-    let events = recorded.0.lock().unwrap().join("\n");
+    let events = recorded.text();
     assert!(
         events.contains("etcd-snapshot") && !events.contains("VEhJU0lT") && !events.contains("PRIVATE"),
         "{events}"
@@ -241,7 +181,7 @@ async fn a_lost_connection_leaves_no_backup() {
         let mut writer = Writer::new(Vec::new(), &[]).unwrap();
         let error = etcd::take(&ctx, "cp1", at(), &mut writer, &Cancel::new()).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Unreachable, "call {call}: {error}");
-        let shown = error.report() + &recorded.0.lock().unwrap().join("\n");
+        let shown = error.report() + &recorded.text();
         assert!(!shown.contains("VEhJU0lT"), "{shown}");
         let left = cluster.world().machines["cp1"].files.keys().any(|p| p.contains("etcd-snapshot"));
         assert!(!left, "call {call}");

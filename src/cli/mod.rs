@@ -3,6 +3,7 @@
 mod apply;
 pub mod args;
 pub mod args_etcd;
+pub mod args_registry;
 mod bundle;
 mod bundle_delta;
 mod bundle_diff;
@@ -12,6 +13,8 @@ mod bundle_push;
 mod bundle_sign;
 mod bundle_verify;
 mod certs;
+mod certs_renew;
+mod etcd_restore;
 mod etcd_snapshot;
 mod init;
 mod journal;

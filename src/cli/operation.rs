@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::args::Global;
 use super::survey::Hosts;
@@ -9,6 +10,8 @@ use crate::error::{Error, Result};
 use crate::exec::{Context, Event, Journal, Sink, new_operation_id};
 use crate::inventory::Inventory;
 use crate::report::{Tee, reporter};
+
+static NUMBER: AtomicU32 = AtomicU32::new(1);
 
 pub(super) struct Operation {
     pub(super) context: Context,
@@ -19,7 +22,9 @@ pub(super) struct Operation {
 
 impl Operation {
     pub(super) fn begin(command: &str, inv: Inventory, hosts: Hosts, global: &Global) -> Result<Self> {
-        let operation = new_operation_id();
+        // Several may begin in the same second.
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let operation = format!("{}-{number}", new_operation_id());
         let journal = Arc::new(Journal::create(&inv.cluster.name, &operation, command)?);
         let shown = reporter(global.format, global.verbose, std::io::stderr().is_terminal());
         let sink: Arc<dyn Sink> = Arc::new(Tee(vec![shown, Arc::clone(&journal) as Arc<dyn Sink>]));

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use super::args::{Cli, Command};
 use super::args_etcd::{CertsCommand, EtcdCommand};
 use super::{
-    apply, bundle, certs, etcd_snapshot, init, journal, kubeconfig, lab, plan, preflight, reset, serve, status,
-    validate,
+    apply, bundle, certs, certs_renew, etcd_restore, etcd_snapshot, init, journal, kubeconfig, lab, plan, preflight,
+    reset, serve, status, validate,
 };
 use crate::error::{Context as _, Result};
 use crate::report::Format;
@@ -38,6 +38,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             }
             Command::Etcd(EtcdCommand::Snapshot { inventory, out }) => {
                 etcd_snapshot::snapshot(&inventory.inventory, &out, &global).await
+            }
+            Command::Etcd(EtcdCommand::Restore(args)) => etcd_restore::restore(&args, &global).await,
+            Command::Certs(CertsCommand::Renew { inventory, yes }) => {
+                certs_renew::renew(&inventory.inventory, yes, &global).await
             }
             Command::Certs(CertsCommand::Check { inventory, days }) => {
                 certs::check(&inventory.inventory, days, &global).await

@@ -15,6 +15,9 @@ mod planner_tests;
 mod pod_cidr;
 mod render;
 mod reset;
+mod restore;
+#[cfg(test)]
+mod restore_tests;
 mod textdiff;
 
 pub use assemble::{Observations, assemble, questions};
@@ -25,4 +28,5 @@ pub use planner::{CLAIM_FILE, HOSTS_MARKER, JOINED_FILE, desired};
 pub use pod_cidr::allot;
 pub use render::render;
 pub use reset::reset_plan;
+pub use restore::{led_by, of_host, without_control_planes};
 pub use textdiff::file_diff;

@@ -14,6 +14,7 @@ mod reset;
 mod system;
 mod units;
 
-pub(super) use cluster::kubectl;
+pub(super) use cluster::{kubectl, wait};
 pub use context::Context;
 pub use hands::HostRunner;
+pub(super) use reset::CLEAR;

@@ -156,7 +156,7 @@ impl World {
         out
     }
 
-    fn nodes_json(&self) -> String {
+    pub(super) fn nodes_json(&self) -> String {
         let items: Vec<serde_json::Value> = self
             .nodes
             .iter()
