@@ -7,6 +7,7 @@
 //! facts ─────┘        └── gathered read-only from every host
 //! ```
 
+pub mod backup;
 pub mod bundle;
 pub mod cli;
 pub mod error;

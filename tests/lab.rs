@@ -7,6 +7,8 @@
 
 #[path = "lab/chart.rs"]
 mod chart;
+#[path = "lab/etcd.rs"]
+mod etcd;
 #[path = "lab/harness.rs"]
 mod harness;
 #[path = "lab/registry.rs"]
@@ -107,6 +109,23 @@ fn a_chart_lives() {
 fn an_upgrade_lives() {
     let lab = Lab::prepare_from("upgrade", 3, 2, &["--source", "debian", "--also", upgrade::TO]);
     upgrade::lives(&lab);
+}
+
+/// Certificates are checked, a backup is taken, etcd loses its majority and comes back.
+#[test]
+#[ignore = "needs root and podman; run by tests/run"]
+fn etcd_is_lost_and_comes_back() {
+    let lab = Lab::prepare("lost", 3, 1);
+    let out = lab.apply();
+    assert!(out.status.success(), "{}", stderr(&out));
+    etcd::certificates_are_checked(&lab);
+    let (key, inventory) = etcd::with_recipient(&lab);
+    lab.must("cp1", "kubectl --kubeconfig /etc/kubernetes/admin.conf create configmap before");
+    let backup = etcd::backed_up(&lab, &inventory, &key);
+    lab.must("cp1", "kubectl --kubeconfig /etc/kubernetes/admin.conf create configmap after");
+    etcd::lost_and_restored(&lab, &inventory, &key, &backup);
+    etcd::certificates_are_renewed(&lab, &inventory);
+    etcd::no_secret_was_recorded(&lab);
 }
 
 /// A node reaches the other nodes and nothing else: no route out, and not what listens on this machine's loopback.

@@ -2,6 +2,8 @@
 
 mod apply;
 pub mod args;
+pub mod args_etcd;
+pub mod args_registry;
 mod bundle;
 mod bundle_delta;
 mod bundle_diff;
@@ -11,10 +13,15 @@ mod bundle_pack;
 mod bundle_push;
 mod bundle_sign;
 mod bundle_verify;
+mod certs;
+mod certs_renew;
+mod etcd_restore;
+mod etcd_snapshot;
 mod init;
 mod journal;
 mod kubeconfig;
 mod lab;
+mod operation;
 mod plan;
 mod preflight;
 mod reset;

@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use super::args::{Cli, Command};
-use super::{apply, bundle, init, journal, kubeconfig, lab, plan, preflight, reset, serve, status, validate};
+use super::args_etcd::{CertsCommand, EtcdCommand};
+use super::{
+    apply, bundle, certs, certs_renew, etcd_restore, etcd_snapshot, init, journal, kubeconfig, lab, plan, preflight,
+    reset, serve, status, validate,
+};
 use crate::error::{Context as _, Result};
 use crate::report::Format;
 
@@ -31,6 +35,16 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             Command::Kubeconfig { inventory, out } => kubeconfig::kubeconfig(&inventory.inventory, &out, &global).await,
             Command::Reset { inventory, hosts, all, confirm } => {
                 reset::reset(&inventory.inventory, hosts, all, confirm, &global).await
+            }
+            Command::Etcd(EtcdCommand::Snapshot { inventory, out }) => {
+                etcd_snapshot::snapshot(&inventory.inventory, &out, &global).await
+            }
+            Command::Etcd(EtcdCommand::Restore(args)) => etcd_restore::restore(&args, &global).await,
+            Command::Certs(CertsCommand::Renew { inventory, yes }) => {
+                certs_renew::renew(&inventory.inventory, yes, &global).await
+            }
+            Command::Certs(CertsCommand::Check { inventory, days }) => {
+                certs::check(&inventory.inventory, days, &global).await
             }
             Command::Journal(command) => journal::journal(command),
             Command::Lab(command) => lab::lab(command, &global).await,

@@ -3,6 +3,7 @@
 mod apply;
 mod cancel;
 mod engine;
+pub mod etcd;
 mod event;
 mod journal;
 mod lease;

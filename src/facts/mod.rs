@@ -1,9 +1,11 @@
 //! What is found on the hosts: a pure model and its read-only gathering.
 
+mod certificates;
 mod gather;
 mod model;
 mod preflight;
 
+pub use certificates::gather_certificates;
 pub use gather::{gather, observe};
 pub use model::{CNI_CONF, CgroupVersion, Facts, HostFacts};
 pub use preflight::{Finding, Severity, preflight};

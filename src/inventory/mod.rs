@@ -1,5 +1,6 @@
 //! The inventory: what the user wants, read from TOML with spans, judged, and resolved per host.
 
+mod backup;
 mod charts;
 mod checks;
 mod diagnostic;
@@ -18,6 +19,7 @@ mod upgrade;
 mod upstream;
 mod validate;
 
+pub use backup::{Backup, UnencryptedBackup};
 pub use charts::{Chart, ChartFrom, ChartSource, RawManifest, Tools};
 pub use checks::CHECKS;
 pub use diagnostic::{Diagnostic, Severity, render, render_for_stderr};

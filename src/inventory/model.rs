@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::backup::Backup;
 use super::charts::{Chart, RawManifest, Tools};
 use super::host::{Host, HostSettings};
 use super::packages::Packages;
@@ -89,6 +90,9 @@ pub struct Inventory {
     /// Whose signatures a bundle needs before `plan` and `apply` use it.
     #[serde(default)]
     pub trust: Trust,
+    /// Who can read backups of etcd, and how many are kept.
+    #[serde(default)]
+    pub backup: Backup,
     /// Settings of every host that a pool or the host itself does not set.
     #[serde(default)]
     pub defaults: HostSettings,

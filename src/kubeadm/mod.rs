@@ -1,11 +1,13 @@
 //! kubeadm: its configuration by API version, and the parsing of what it, etcdctl and kubectl print.
 
+mod certificates;
 mod config;
 mod discovery;
 mod parse;
 mod pki;
 mod wire;
 
+pub use certificates::{Certificate, Standing, certificates, days_left, standing};
 pub(crate) use config::{API_PORT, merge};
 pub use config::{ClusterImages, init_documents, join_document, upload_certs_document};
 pub use discovery::{Discovery, with_discovery};

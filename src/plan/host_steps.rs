@@ -161,14 +161,14 @@ fn installs<'a>(input: &Input<'a>, node: &Node, arch: Arch) -> Result<Vec<(&'a A
         let artifact = input.parts.get(ArtifactKind::Binary, name, arch)?;
         all.push((artifact, Action::InstallBlob { digest: artifact.digest.clone(), path: path.into(), mode: 0o755 }));
     }
-    let mut unpack = |artifact: &'a Artifact, dir: &str, only: Option<&str>| {
+    let mut unpack = |artifact: &'a Artifact, dir: &str, only: &[&str]| {
         let members: Vec<UnpackMember> = artifact
             .members
             .iter()
             .filter_map(|m| {
                 let name = m.path.rsplit('/').next().unwrap_or(&m.path);
                 // Release archives hold a licence and a readme beside the executables.
-                let wanted = only.map_or(m.mode & 0o111 != 0, |o| o == name);
+                let wanted = if only.is_empty() { m.mode & 0o111 != 0 } else { only.contains(&name) };
                 wanted.then(|| UnpackMember {
                     member: m.path.clone(),
                     path: format!("{dir}/{name}"),
@@ -179,16 +179,18 @@ fn installs<'a>(input: &Input<'a>, node: &Node, arch: Arch) -> Result<Vec<(&'a A
             .collect();
         all.push((artifact, Action::UnpackBlob { digest: artifact.digest.clone(), members }));
     };
-    unpack(input.parts.get(ArtifactKind::Archive, "containerd", arch)?, "/usr/local/bin", None);
-    unpack(input.parts.get(ArtifactKind::Archive, "cni-plugins", arch)?, "/opt/cni/bin", None);
+    unpack(input.parts.get(ArtifactKind::Archive, "containerd", arch)?, "/usr/local/bin", &[]);
+    unpack(input.parts.get(ArtifactKind::Archive, "cni-plugins", arch)?, "/opt/cni/bin", &[]);
     if node.role.is_control_plane() {
-        unpack(input.parts.get(ArtifactKind::Archive, "etcd", arch)?, "/usr/local/bin", Some("etcdctl"));
+        // From 3.6 on only etcdutl restores snapshots; older archives lack it.
+        let tools = ["etcdctl", "etcdutl"];
+        unpack(input.parts.get(ArtifactKind::Archive, "etcd", arch)?, "/usr/local/bin", &tools);
         if !input.inv.charts.is_empty() {
-            unpack(input.parts.get(ArtifactKind::Archive, "helm", arch)?, "/usr/local/bin", Some("helm"));
+            unpack(input.parts.get(ArtifactKind::Archive, "helm", arch)?, "/usr/local/bin", &["helm"]);
         }
     }
     if let Some(crictl) = input.parts.find(ArtifactKind::Archive, "crictl", arch) {
-        unpack(crictl, "/usr/local/bin", Some("crictl"));
+        unpack(crictl, "/usr/local/bin", &["crictl"]);
     }
     Ok(all)
 }

@@ -16,6 +16,9 @@ mod pod_cidr;
 mod registry_steps;
 mod render;
 mod reset;
+mod restore;
+#[cfg(test)]
+mod restore_tests;
 mod textdiff;
 mod upgrade_refusals;
 mod upgrade_steps;
@@ -28,4 +31,5 @@ pub use planner::{CLAIM_FILE, HOSTS_MARKER, JOINED_FILE, desired};
 pub use pod_cidr::allot;
 pub use render::render;
 pub use reset::reset_plan;
+pub use restore::{led_by, of_host, without_control_planes};
 pub use textdiff::file_diff;

@@ -33,7 +33,7 @@ fn artifact(kind: ArtifactKind, name: &str, member: Option<&str>) -> Artifact {
     }
 }
 
-fn bundle() -> BundleManifest {
+pub(super) fn bundle() -> BundleManifest {
     let binaries = ["kubeadm", "kubelet", "kubectl", "runc"].map(|n| artifact(ArtifactKind::Binary, n, None));
     let archives = [("containerd", "bin/containerd"), ("cni-plugins", "./bridge"), ("etcd", "e/etcdctl")]
         .map(|(n, m)| artifact(ArtifactKind::Archive, n, Some(m)));
@@ -55,7 +55,7 @@ fn bundle() -> BundleManifest {
     }
 }
 
-fn inventory(control_planes: usize, workers: usize) -> Inventory {
+pub(super) fn inventory(control_planes: usize, workers: usize) -> Inventory {
     let mut text = String::from("[cluster]\nname = \"t\"\nversion = \"1.36.2\"\n[endpoint]\nmode = \"haproxy\"\n");
     for n in 0..control_planes {
         text += &format!("[[hosts]]\nname = \"cp{n}\"\naddress = \"10.0.0.{}\"\nrole = \"control-plane\"\n", n + 1);
@@ -72,7 +72,7 @@ fn inventory(control_planes: usize, workers: usize) -> Inventory {
     }
 }
 
-fn bare(inv: &Inventory) -> Facts {
+pub(super) fn bare(inv: &Inventory) -> Facts {
     let host = || HostFacts {
         machine: "x86_64".into(),
         bridge_nf: true,
@@ -83,7 +83,7 @@ fn bare(inv: &Inventory) -> Facts {
 }
 
 /// A member of cluster `t`, as the node-state probe would see it.
-fn member(host: &mut HostFacts, control_plane: bool) {
+pub(super) fn member(host: &mut HostFacts, control_plane: bool) {
     let manifests = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
     host.state = NodeState {
         kubelet_conf: true,

@@ -30,6 +30,7 @@ const FILES: &[&str] = &[
     "/usr/local/bin/kubectl",
     "/usr/local/bin/crictl",
     "/usr/local/bin/etcdctl",
+    "/usr/local/bin/etcdutl",
     "/usr/local/bin/helm",
     "/usr/local/bin/containerd",
     "/usr/local/bin/containerd-shim",

@@ -15,6 +15,12 @@ pub fn etcd_probe() -> Probe {
     shell_probe("etcd", &[])
 }
 
+/// Asks a host for every certificate of Kubernetes on it, and those in these files.
+#[must_use]
+pub fn certs_probe(more: &[&str]) -> Probe {
+    shell_probe("certs", more)
+}
+
 /// Asks a control plane for its own health.
 pub(super) fn control_plane_probe(address: &str) -> Probe {
     shell_probe("control-plane", &[address])

@@ -16,7 +16,7 @@ mod upgrade;
 
 pub(crate) use addons::RELEASE_LABEL;
 pub use addons::{left_over_releases, release_mark, releases_probe};
-pub use cluster::{ControlPlaneHealth, control_plane_health, etcd_probe, nodes_probe};
+pub use cluster::{ControlPlaneHealth, certs_probe, control_plane_health, etcd_probe, nodes_probe};
 pub use file::{block_of, with_block};
 pub(crate) use judge::{VERIFY_NAMESPACE, blob_path, kept_path};
 pub use judge::{probes, satisfied};

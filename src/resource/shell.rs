@@ -24,6 +24,7 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
     ),
     ("control-plane", include_str!("control_plane.sh")),
     ("etcd", include_str!("etcd.sh")),
+    ("certs", include_str!("certs.sh")),
     (
         "release",
         "export KUBECONFIG=/etc/kubernetes/admin.conf PATH=$PATH:/usr/local/bin\nhelm history \"$1\" --namespace \"$2\" --max 1 -o json\n",

@@ -113,7 +113,7 @@ fn bundle() -> BundleManifest {
             kind,
             name: name.into(),
             version: "2.2.1".into(),
-            arch: Arch::Amd64,
+            arch: Some(Arch::Amd64),
             digest: digest.clone(),
             size: 10,
             source: String::new(),

@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(700);
 /// Between two looks of an upgrade, which take longer and go on for longer.
 pub(super) const UPGRADE_PAUSE: Duration = Duration::from_secs(2);
 
-pub(super) fn kubectl<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+pub(in crate::exec) fn kubectl<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
     Command::new(KUBECTL.into_iter().chain(args))
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn node_meta(
 }
 
 /// Waits until the action's own probes are satisfied.
-pub(super) async fn wait(
+pub(in crate::exec) async fn wait(
     ctx: &Context,
     host: &str,
     action: &Action,

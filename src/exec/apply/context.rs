@@ -27,12 +27,12 @@ pub struct Context {
 
 impl Context {
     /// The host of this name.
-    pub(super) fn host(&self, name: &str) -> Result<&Arc<dyn Host>> {
+    pub(in crate::exec) fn host(&self, name: &str) -> Result<&Arc<dyn Host>> {
         self.hosts.get(name).ok_or_else(|| Error::failed(format!("the plan names host {name}, which is not connected")))
     }
 
     /// Runs a command and records it. A command that ran and failed is `Ok`.
-    pub(super) async fn run(&self, host: &str, command: &Command) -> Result<Output> {
+    pub(in crate::exec) async fn run(&self, host: &str, command: &Command) -> Result<Output> {
         let result = self.host(host)?.run(command).await;
         let ended = match &result {
             Ok(output) => output.exit.to_string(),
@@ -43,12 +43,12 @@ impl Context {
     }
 
     /// Runs a command that has to succeed; `attempted` completes "failed to".
-    pub(super) async fn must(&self, host: &str, command: Command, attempted: &str) -> Result<Output> {
+    pub(in crate::exec) async fn must(&self, host: &str, command: Command, attempted: &str) -> Result<Output> {
         self.run(host, &command).await?.check(host, &command, attempted)
     }
 
     /// Runs a constant shell script with positional arguments, which has to succeed.
-    pub(super) async fn script(
+    pub(in crate::exec) async fn script(
         &self,
         host: &str,
         name: &str,
@@ -63,7 +63,7 @@ impl Context {
     }
 
     /// Runs a command that is recorded as `shown`. One that ran and failed is `Ok`.
-    pub(super) async fn run_shown(&self, host: &str, command: &Command, shown: &Command) -> Result<Output> {
+    pub(in crate::exec) async fn run_shown(&self, host: &str, command: &Command, shown: &Command) -> Result<Output> {
         let output = self.host(host)?.run(command).await;
         let ended = output.as_ref().map_or_else(ToString::to_string, |o| o.exit.to_string());
         self.sink.event(&Event::Command { host: host.to_owned(), line: shown.line(), ended });
@@ -71,7 +71,7 @@ impl Context {
     }
 
     /// Asks one question.
-    pub(super) async fn ask(&self, host: &str, probe: Probe) -> Result<Answer> {
+    pub(in crate::exec) async fn ask(&self, host: &str, probe: Probe) -> Result<Answer> {
         let mut answers = self.host(host)?.probe(&[probe]).await?;
         answers.pop().ok_or_else(|| Error::failed("the host gave no answer").on(host))
     }

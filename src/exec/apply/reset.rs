@@ -11,7 +11,7 @@ use crate::kubeadm::{EtcdMember, etcd_health, etcd_members};
 use crate::resource::etcd_probe;
 
 const TIMEOUT: Duration = Duration::from_secs(240);
-const CLEAR: &str = include_str!("reset.sh");
+pub(in crate::exec) const CLEAR: &str = include_str!("reset.sh");
 const BARE: &str = include_str!("bare.sh");
 
 pub(super) async fn partial(ctx: &Context, host: &str, node: &str, control_plane: bool) -> Result<()> {

@@ -20,6 +20,9 @@ impl World {
         let now = self.tick();
         match argv.as_slice() {
             ["sh", "-c", text, "sh", args @ ..] => {
+                if text.starts_with("# apply:append") {
+                    return self.append(name, args, &command.stdin, now);
+                }
                 let script = text.lines().next().unwrap_or_default().strip_prefix("# apply:").unwrap_or_default();
                 self.log.push(format!("{name}: {script} {}", args.join(" ")));
                 self.script(name, script, args, now)
@@ -30,6 +33,14 @@ impl World {
                 }
                 done("")
             }
+            ["rm", "-rf", "--", dirs @ ..] => {
+                if let Some(m) = self.machines.get_mut(name) {
+                    dirs.iter().for_each(|dir| m.remove_below(dir));
+                }
+                done("")
+            }
+            ["mkdir", ..] => done(""),
+            ["dd", args @ ..] => self.dd(name, args),
             ["modprobe", module] => {
                 if let Some(m) = self.machines.get_mut(name) {
                     m.load(module);
@@ -60,6 +71,17 @@ impl World {
             ("api-answers", _) => {
                 return if self.cluster_up() { done("") } else { broken(1, "connection refused") };
             }
+            ("static-pod-restart", [_]) => {
+                let planes: Vec<&String> = self.etcd.keys().collect();
+                if planes.iter().any(|plane| !self.api_up(plane)) {
+                    self.violations.push(format!("a restart on {name} while another control plane is down"));
+                }
+                return done("");
+            }
+            ("etcd-stage", [dir, member, _, hex]) => return self.stage(name, dir, member, hex, now),
+            ("etcd-set-aside", [dir]) => return self.set_aside(name, dir, now),
+            ("etcd-place", [dir]) => return self.place_etcd(name, dir, now),
+            ("etcd-snapshot", [dir]) => return self.snapshot(name, dir, now),
             ("release", _) => return self.release(name, args),
             ("manifest", _) => return self.manifest(name, args),
             (

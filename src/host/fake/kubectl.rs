@@ -13,6 +13,9 @@ impl World {
             ["get", "node", node, ..] => {
                 done(if self.nodes.contains_key(*node) { format!("node/{node}\n") } else { String::new() })
             }
+            ["-n", "kube-system", "get", "configmap", "kubeadm-config", ..] => done("{\"kind\":\"ConfigMap\"}"),
+            ["get", "nodes", "-o", "json", ..] => done(self.nodes_json()),
+            ["-n", "kube-system", "delete", "pods", ..] => done(""),
             ["delete", "node", node, ..] => {
                 self.nodes.remove(*node);
                 done("")

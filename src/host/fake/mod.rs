@@ -1,7 +1,9 @@
 //! Machines in memory: the second implementation of the seam, for tests of planner and engine together.
 
 mod addons;
+mod certificates;
 mod effect;
+mod etcd;
 mod host;
 mod kubeadm;
 mod kubectl;

@@ -85,6 +85,7 @@ impl World {
             "nodes" => self.through_admin(name).map(|()| self.nodes_json()),
             "control-plane" => Ok(self.control_plane(name)),
             "etcd" => self.etcd_json(name),
+            "certs" => Ok(self.certificates(name)),
             "release" => self.release_json(name, arg, words.next().unwrap_or_default()),
             "manifest" => self.applied(name, arg),
             "namespace" => self
@@ -162,7 +163,7 @@ impl World {
         out
     }
 
-    fn nodes_json(&self) -> String {
+    pub(super) fn nodes_json(&self) -> String {
         let items: Vec<serde_json::Value> = self
             .nodes
             .iter()

@@ -1,5 +1,6 @@
 //! What is wrong with an inventory that has the right shape. Pure; every problem at once.
 
+mod backup;
 mod charts;
 mod cluster;
 mod endpoint;

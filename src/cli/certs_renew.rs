@@ -1,0 +1,53 @@
+//! `provision certs renew`
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::args::Global;
+use super::operation::Operation;
+use super::survey::{connect, load};
+use crate::error::{Context as _, Error, Result};
+use crate::exec::{Cancel, Lease, etcd};
+use crate::facts::gather;
+
+pub(super) async fn renew(path: &Path, yes: bool, global: &Global) -> Result<ExitCode> {
+    let inv = load(path)?;
+    if !yes {
+        confirm(&inv.cluster.name)?;
+    }
+    let _lease = Lease::acquire(&inv.cluster.name, "certs renew")?;
+    let hosts = connect(&inv.control_planes(), global).await?;
+    let facts = gather(&inv, &hosts, global.concurrency).await?;
+    for node in inv.control_planes() {
+        if facts.hosts.get(&node.name).and_then(|h| h.state.claim.as_ref()) != Some(&inv.cluster.name) {
+            return Err(Error::refused(format!("it is no control plane of cluster {}", inv.cluster.name))
+                .on(node.name)
+                .hint("`provision status` shows what it is"));
+        }
+    }
+    let cancel = Cancel::new();
+    cancel.on_signals()?;
+    let operation = Operation::begin("certs renew", inv.clone(), hosts, global)?;
+    let renewed = etcd::renew(&operation.context, &cancel).await;
+    operation.end(renewed)?;
+    println!("the certificates of {} control planes are renewed and in use", inv.control_planes().len());
+    eprintln!(
+        "An admin kubeconfig fetched before holds the old certificate: `provision kubeconfig` fetches the new one."
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn confirm(cluster: &str) -> Result<()> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::refused(
+            "certs renew asks before it restarts control planes, and there is no terminal to ask on",
+        )
+        .hint("look at `provision certs check` and run it again with --yes"));
+    }
+    eprint!("Renew the certificates of cluster {cluster} and restart one control plane after the other? Type yes: ");
+    let _ = std::io::stderr().flush();
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).context(|| "failed to read the answer".into())?;
+    if line.trim() == "yes" { Ok(()) } else { Err(Error::refused("not confirmed; nothing was changed")) }
+}

@@ -1,0 +1,12 @@
+//! What is done with etcd and the certificates beside plans: a snapshot, a restore, a renewal.
+
+mod renew;
+mod restore;
+mod snapshot;
+mod step;
+mod transfer;
+
+pub use renew::renew;
+pub use restore::{forget_others, stage, start_over};
+pub use snapshot::{healthy_member, take};
+use step::step;

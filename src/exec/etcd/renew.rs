@@ -1,0 +1,117 @@
+//! The control planes get new certificates, one after the other.
+
+use std::time::Duration;
+
+use super::step;
+use crate::error::{Error, Kind, Result};
+use crate::exec::apply::wait;
+use crate::exec::{Cancel, Context};
+use crate::host::{Answer, Command};
+use crate::inventory::{EtcdMode, Node};
+use crate::kubeadm::{Certificate, certificates};
+use crate::plan::Action;
+use crate::resource::{certs_probe, probes, satisfied};
+
+const RESTART: &str = include_str!("restart.sh");
+const TIMEOUT: Duration = Duration::from_secs(240);
+const GROUP: &str = "renew";
+
+/// Renews what kubeadm made on each control plane (not the CAs) and restarts its static pods, so that they use it. Begins
+/// only when all control planes are well, and goes on to the next one only when this one is well again.
+pub async fn renew(ctx: &Context, cancel: &Cancel) -> Result<()> {
+    let planes = ctx.inventory.control_planes();
+    let stacked = ctx.inventory.etcd.mode == EtcdMode::Stacked;
+    let timeout_s = ctx.inventory.verify.timeout_s;
+    let members = planes.iter().map(|n| n.name.clone()).collect();
+    let etcd = Action::WaitEtcdMembers { members, timeout_s };
+    for node in &planes {
+        let conditions = std::iter::once(well(node, timeout_s)).chain(stacked.then(|| etcd.clone()));
+        for condition in conditions {
+            let answers = ctx.host(&node.name)?.probe(&probes(&condition)).await?;
+            if !satisfied(&condition, &answers) {
+                return Err(Error::refused("the control plane or its etcd is not well; no certificate was renewed")
+                    .on(&node.name)
+                    .hint("only when all are well does the cluster stay up while one restarts: `provision status` shows more")
+                    .hint("where certificates have run out already, `kubeadm certs renew all` and a restart of the static pods on every control plane brings them back"));
+            }
+        }
+    }
+    for node in &planes {
+        if cancel.is_requested() {
+            return Err(
+                Error::new(Kind::Interrupted, "interrupted; the control planes before it are renewed").on(&node.name)
+            );
+        }
+        let name = node.name.as_str();
+        step(ctx, GROUP, name, "renew the certificates", certificates_of(ctx, name)).await?;
+        let components = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+        for component in components.into_iter().filter(|c| stacked || *c != "etcd") {
+            let restart = async {
+                let attempted = format!("restart {component}");
+                ctx.script(name, "static-pod-restart", RESTART, &[component], TIMEOUT, &attempted).await?;
+                // The API server is of no use before its etcd is back.
+                if component == "etcd" { wait(ctx, name, &etcd, &|_| {}).await } else { Ok(()) }
+            };
+            step(ctx, GROUP, name, &format!("restart {component}"), restart).await?;
+        }
+        step(ctx, GROUP, name, "wait until it is well", wait(ctx, name, &well(node, timeout_s), &|_| {})).await?;
+    }
+    Ok(())
+}
+
+fn well(node: &Node, timeout_s: u64) -> Action {
+    Action::WaitControlPlane { node: node.name.clone(), address: node.address.to_string(), timeout_s }
+}
+
+async fn certificates_of(ctx: &Context, host: &str) -> Result<()> {
+    let before = seen(ctx, host).await?;
+    let command = Command::new(["kubeadm", "certs", "renew", "all"]).timeout(TIMEOUT).unit("provision-kubeadm-renew");
+    ctx.must(host, command, "renew the certificates").await?;
+    let old = not_renewed(&before, &seen(ctx, host).await?);
+    if old.is_empty() {
+        return Ok(());
+    }
+    Err(Error::failed(format!("kubeadm did not renew {}", old.join(", "))).on(host))
+}
+
+async fn seen(ctx: &Context, host: &str) -> Result<Vec<Certificate>> {
+    match ctx.ask(host, certs_probe(&[])).await? {
+        Answer::Shell { code: 0, stdout, .. } => certificates(&stdout).map_err(|e| e.on(host)),
+        _ => Err(Error::failed("failed to look for certificates").on(host)),
+    }
+}
+
+/// The files of kubeadm whose certificate holds no longer than it did. CAs stay, and the kubelet renews its own.
+fn not_renewed(before: &[Certificate], after: &[Certificate]) -> Vec<String> {
+    let kubeadm =
+        |c: &&Certificate| !c.ca && c.path.starts_with("/etc/kubernetes/") && c.path != "/etc/kubernetes/kubelet.conf";
+    let renewed = |old: &Certificate| after.iter().any(|new| new.path == old.path && new.not_after > old.not_after);
+    before.iter().filter(kubeadm).filter(|old| !renewed(old)).map(|old| old.path.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cert(path: &str, ca: bool, not_after: i64) -> Certificate {
+        Certificate { path: path.into(), subject: String::new(), issuer: String::new(), ca, not_before: 0, not_after }
+    }
+
+    #[test]
+    fn what_kubeadm_left_old_is_named() {
+        let before = [
+            cert("/etc/kubernetes/pki/ca.crt", true, 9),
+            cert("/etc/kubernetes/pki/apiserver.crt", false, 5),
+            cert("/etc/kubernetes/admin.conf", false, 5),
+            cert("/etc/kubernetes/kubelet.conf", false, 5),
+            cert("/var/lib/kubelet/pki/kubelet.crt", false, 5),
+        ];
+        let mut after = before.clone();
+        assert_eq!(not_renewed(&before, &after), ["/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/admin.conf"]);
+        after[1].not_after = 6;
+        assert_eq!(not_renewed(&before, &after), ["/etc/kubernetes/admin.conf"]);
+        after[2].not_after = 6;
+        assert!(not_renewed(&before, &after).is_empty());
+        assert_eq!(not_renewed(&before, &after[..1]).len(), 2, "one that is gone is not renewed");
+    }
+}

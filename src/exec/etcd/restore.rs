@@ -1,0 +1,94 @@
+//! A snapshot becomes the data of a new etcd with one member.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::step;
+use super::transfer::send;
+use crate::backup::{Backup, BackupManifest, is_key};
+use crate::error::Result;
+use crate::exec::Context;
+use crate::exec::apply::{CLEAR, kubectl};
+use crate::host::{Command, FileSpec};
+use crate::inventory::Node;
+use crate::kubeadm::NodeObject;
+
+/// Where the snapshot and what is made of it lie until they are put into place.
+const DIR: &str = "/var/lib/provision/etcd-restore";
+const STAGE: &str = include_str!("stage.sh");
+const SET_ASIDE: &str = include_str!("set_aside.sh");
+const PLACE: &str = include_str!("place.sh");
+const TIMEOUT: Duration = Duration::from_secs(600);
+const GROUP: &str = "restore";
+
+/// Sends the snapshot to the node and makes etcd's data of it there, without touching anything that runs: a snapshot
+/// that cannot be restored is known before the old state is gone.
+pub async fn stage(ctx: &Context, node: &Node, manifest: &BackupManifest, snapshot: impl Read) -> Result<()> {
+    let name = node.name.as_str();
+    let make = Command::new(["mkdir", "-p", "-m", "0700", "--", DIR]);
+    ctx.must(name, make, "make a directory for the snapshot").await?;
+    let path = format!("{DIR}/snapshot.db");
+    let sending = send(ctx, name, &path, snapshot);
+    step(ctx, GROUP, name, "send the snapshot", sending).await?;
+    let peer = format!("https://{}", SocketAddr::new(node.address, 2380));
+    let args = [DIR, name, &peer, manifest.snapshot.digest.hex()];
+    let making = ctx.script(name, "etcd-stage", STAGE, &args, TIMEOUT, "restore the snapshot");
+    step(ctx, GROUP, name, "make etcd's data of the snapshot", making).await.map(drop)
+}
+
+/// Stops what is left of the old control planes, keeping their etcd data and keys aside in `aside` on each, and puts the
+/// staged data and the backup's keys into place on `node`. Then `kubeadm init` may run there.
+pub async fn start_over(
+    ctx: &Context,
+    control_planes: &[Node],
+    node: &str,
+    backup: &Backup,
+    aside: &str,
+) -> Result<()> {
+    // The chosen one last: should another fail, it stands as it was.
+    let others = control_planes.iter().map(|n| n.name.as_str()).filter(|n| *n != node);
+    for host in others.chain([node]) {
+        let clear = async {
+            ctx.script(host, "etcd-set-aside", SET_ASIDE, &[aside], TIMEOUT, "set the old state aside").await?;
+            ctx.script(host, "clear", CLEAR, &[], TIMEOUT, "clear the control plane").await
+        };
+        step(ctx, GROUP, host, "set the old control plane aside", clear).await?;
+    }
+    let place = async {
+        for (path, content) in &backup.files {
+            let mode = if is_key(path) { 0o600 } else { 0o644 };
+            ctx.host(node)?.write_file(&FileSpec { path: path.clone(), content: content.clone(), mode }).await?;
+        }
+        ctx.script(node, "etcd-place", PLACE, &[DIR], TIMEOUT, "put etcd's data into place").await
+    };
+    step(ctx, GROUP, node, "put the data and the CAs into place", place).await.map(drop)
+}
+
+/// Takes the control planes that are no more out of the restored cluster: their node objects, and their pods, whose
+/// annotations would lead kubeadm to an etcd that is gone. Returns their names.
+pub async fn forget_others(ctx: &Context, node: &str) -> Result<Vec<String>> {
+    let listed =
+        ctx.must(node, kubectl(["get", "nodes", "-o", "json", "--request-timeout=20s"]), "list the nodes").await?;
+    let gone = stale(&crate::kubeadm::nodes(&listed.text())?, node);
+    for name in &gone {
+        let forget = async {
+            let object = kubectl(["delete", "node", name, "--ignore-not-found", "--timeout=30s"]);
+            ctx.must(node, object, &format!("delete the node object {name}")).await?;
+            let field = format!("spec.nodeName={name}");
+            let args =
+                ["-n", "kube-system", "delete", "pods", "--field-selector", &field, "--force", "--grace-period=0"];
+            let pods = kubectl(args).timeout(Duration::from_secs(120));
+            ctx.must(node, pods, &format!("delete the pods of {name}")).await
+        };
+        step(ctx, GROUP, node, &format!("forget the old control plane {name}"), forget).await?;
+    }
+    Ok(gone)
+}
+
+/// The control planes of the snapshot that are not the one that stands now.
+fn stale(nodes: &[NodeObject], node: &str) -> Vec<String> {
+    let roles = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
+    let is_one = |n: &&NodeObject| n.name != node && roles.iter().any(|role| n.labels.contains_key(*role));
+    nodes.iter().filter(is_one).map(|n| n.name.clone()).collect()
+}

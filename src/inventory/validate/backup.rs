@@ -1,0 +1,43 @@
+//! Who can read backups.
+
+use super::judge::{at, under};
+use crate::backup::recipient;
+use crate::inventory::model::Inventory;
+use crate::inventory::tree::Finding;
+
+pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
+    let backup = &inventory.backup;
+    let recipients = at(["backup", "recipients"]);
+    for (index, text) in backup.recipients.iter().enumerate() {
+        if recipient(text).is_none() {
+            let mut finding = Finding::error(
+                under(&recipients, index),
+                "this is not a public key of age",
+                "write what `age-keygen -y KEYFILE` prints: it begins with age1",
+            );
+            // Whatever stands there may be the secret half.
+            finding.secret = true;
+            found.push(finding);
+        } else if backup.recipients.iter().take(index).any(|other| other == text) {
+            found.push(Finding::error(
+                under(&recipients, index),
+                "this recipient is named twice",
+                "remove one of the two",
+            ));
+        }
+    }
+    if !backup.recipients.is_empty() && backup.allow_unencrypted.is_some() {
+        found.push(Finding::error(
+            at(["backup", "allow_unencrypted"]),
+            "backups cannot be both encrypted and readable by anybody",
+            "remove this line, or the recipients",
+        ));
+    }
+    if backup.keep == 0 {
+        found.push(Finding::error(
+            at(["backup", "keep"]),
+            "to keep no backup would remove the new one too",
+            "write 1 or more",
+        ));
+    }
+}

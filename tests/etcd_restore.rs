@@ -1,0 +1,122 @@
+//! A restore and a renewal, step by step, on machines in memory; and what the commands refuse.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+#[path = "backup/standing.rs"]
+mod standing;
+
+use std::process::Command;
+
+use provision::backup::{BackupManifest, Writer, read};
+use provision::bundle::Digest;
+use provision::error::Kind;
+use provision::exec::{Cancel, Context, etcd};
+use provision::host::{FakeCluster, Fault, NodeRecord};
+use standing::{INVENTORY, KEY, standing};
+
+const ASIDE: &str = "/var/lib/provision/before-restore-x";
+
+async fn backup(ctx: &Context) -> (provision::backup::Backup, Vec<u8>) {
+    let mut writer = Writer::new(Vec::new(), &[]).unwrap();
+    let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+    etcd::take(ctx, "cp1", at, &mut writer, &Cancel::new()).await.unwrap();
+    let mut snapshot = Vec::new();
+    (read(writer.finish().unwrap().as_slice(), &[], &mut snapshot).unwrap(), snapshot)
+}
+
+fn text(cluster: &FakeCluster, host: &str, path: &str) -> String {
+    cluster.world().machines[host].text(path)
+}
+
+#[tokio::test]
+async fn a_snapshot_becomes_the_data_of_one_member_and_the_old_state_is_kept() {
+    let (cluster, ctx, recorded) = standing().await;
+    let (kept, snapshot) = backup(&ctx).await;
+    let nodes = ctx.inventory.control_planes();
+    for host in ["cp1", "cp2", "cp3"] {
+        let mut world = cluster.world();
+        let m = world.machines.get_mut(host).unwrap();
+        m.write("/var/lib/etcd/member", format!("old {host}").as_bytes(), 0o600, 1);
+        m.write("/etc/kubernetes/pki/apiserver.key", b"old", 0o600, 1);
+    }
+    // A snapshot that is not what the backup says is found before anything was touched.
+    let mut wrong: BackupManifest = kept.manifest.clone();
+    wrong.snapshot.digest = Digest::of(b"another");
+    let error = etcd::stage(&ctx, &nodes[1], &wrong, snapshot.as_slice()).await.unwrap_err();
+    assert!(error.report().contains("changed on its way here"), "{}", error.report());
+    assert_eq!(text(&cluster, "cp2", "/var/lib/etcd/member"), "old cp2");
+
+    etcd::stage(&ctx, &nodes[1], &kept.manifest, snapshot.as_slice()).await.unwrap();
+    assert_eq!(text(&cluster, "cp2", "/var/lib/etcd/member"), "old cp2", "what runs goes on until all is ready");
+    etcd::start_over(&ctx, &nodes, "cp2", &kept, ASIDE).await.unwrap();
+    assert!(text(&cluster, "cp2", "/var/lib/etcd/member").starts_with("cp2\ncp1 cp2 cp3"));
+    assert!(text(&cluster, "cp2", "/etc/kubernetes/pki/etcd/ca.key").contains(KEY));
+    {
+        let world = cluster.world();
+        let m = &world.machines["cp2"];
+        assert_eq!(m.files["/etc/kubernetes/pki/ca.key"].mode, 0o600);
+        assert_eq!(m.files["/etc/kubernetes/pki/ca.crt"].mode, 0o644);
+        assert!(!m.has("/etc/kubernetes/pki/apiserver.key"), "leaves are made anew");
+        for host in ["cp1", "cp3"] {
+            assert!(!world.machines[host].has("/var/lib/etcd/member"), "{host}");
+        }
+    }
+    for host in ["cp1", "cp2", "cp3"] {
+        assert_eq!(text(&cluster, host, &format!("{ASIDE}/etcd/member")), format!("old {host}"));
+        assert!(text(&cluster, host, &format!("{ASIDE}/pki/ca.key")).contains(KEY));
+    }
+    assert!(!recorded.text().contains("VEhJU0lT") && recorded.text().contains("etcd-stage"));
+}
+
+/// Should one of the others not be cleared, the chosen one stands as it was.
+#[tokio::test]
+async fn the_chosen_one_goes_last() {
+    let (cluster, ctx, _) = standing().await;
+    let (kept, snapshot) = backup(&ctx).await;
+    let nodes = ctx.inventory.control_planes();
+    etcd::stage(&ctx, &nodes[0], &kept.manifest, snapshot.as_slice()).await.unwrap();
+    cluster.world().machines.get_mut("cp1").unwrap().write("/var/lib/etcd/member", b"old", 0o600, 1);
+    cluster.world().host_faults.insert(("cp3".into(), 0), Fault::Refuse);
+    let error = etcd::start_over(&ctx, &nodes, "cp1", &kept, ASIDE).await.unwrap_err();
+    assert_eq!((error.kind(), error.host()), (Kind::Unreachable, Some("cp3")));
+    assert_eq!(text(&cluster, "cp1", "/var/lib/etcd/member"), "old");
+}
+
+#[tokio::test]
+async fn old_control_planes_are_forgotten_and_workers_are_not() {
+    let (cluster, ctx, _) = standing().await;
+    {
+        let mut world = cluster.world();
+        let plane = || NodeRecord {
+            labels: [("node-role.kubernetes.io/master".to_owned(), String::new())].into(),
+            ..NodeRecord::default()
+        };
+        world.nodes = [("cp1", plane()), ("old1", plane()), ("cp3", plane()), ("w1", NodeRecord::default())]
+            .map(|(name, node)| (name.to_owned(), node))
+            .into();
+    }
+    assert_eq!(etcd::forget_others(&ctx, "cp1").await.unwrap(), ["cp3", "old1"]);
+    assert_eq!(cluster.world().nodes.keys().collect::<Vec<_>>(), ["cp1", "w1"]);
+}
+
+fn run(dir: &std::path::Path, args: &[&str]) -> std::process::Output {
+    let path = dir.join("inventory.toml");
+    std::fs::write(&path, INVENTORY.replace("user = \"root\"", "")).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_provision"))
+        .args(args)
+        .args(["-i", path.to_str().unwrap()])
+        .env("PROVISION_STATE", dir)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_command_line_is_judged_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let code = |args: &[&str]| run(dir.path(), args).status.code();
+    let restore = ["etcd", "restore", "-b", "/nonexistent"];
+    assert_eq!(code(&restore), Some(64), "no backup is named");
+    assert_eq!(code(&[&restore[..], &["backup", "--on", "w7"]].concat()), Some(64));
+    assert_eq!(code(&[&restore[..], &["backup"]].concat()), Some(3), "there is no bundle");
+}
