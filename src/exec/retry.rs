@@ -73,6 +73,7 @@ pub fn is_repeatable(action: &Action) -> bool {
         | Action::WaitNodeReady { .. }
         | Action::WaitControlPlane { .. }
         | Action::WaitEtcdMembers { .. }
+        | Action::RestartPods { .. }
         | Action::TestPodNetwork { .. } => true,
     }
 }

@@ -28,6 +28,7 @@ impl Step {
             Action::ImportImage { name, .. } => format!("import {name}"),
             Action::RegistryIdentity { .. } => "make the registry's certificate".to_owned(),
             Action::RegistryTrust { .. } => "trust the registry's CA".to_owned(),
+            Action::RestartPods { components } => format!("restart {}", components.join(", ")),
             Action::ResetPartial { .. } => "clear what a broken init or join left".to_owned(),
             Action::KubeadmInit { .. } => "run kubeadm init".to_owned(),
             Action::KubeadmJoin { control_plane: true, .. } => "run kubeadm join as a control plane".to_owned(),

@@ -6,6 +6,8 @@ use super::desired::{Desired, HostSteps, When};
 use super::model::{Action, PhaseId, StepId};
 use super::planner::{Input, Joined};
 use crate::inventory::{CniPlugin, EtcdMode, Role};
+use crate::resource::Membership;
+use crate::version::KubeVersion;
 
 const CONTROL_PLANE_TAINTS: [&str; 2] =
     ["node-role.kubernetes.io/control-plane:NoSchedule", "node-role.kubernetes.io/master:NoSchedule"];
@@ -13,6 +15,7 @@ const CONTROL_PLANE_TAINTS: [&str; 2] =
 pub(super) fn cluster_steps(
     input: &Input<'_>,
     voice: &str,
+    first: &str,
     joined: &BTreeMap<&str, Joined>,
     lasts: &[StepId],
     host_ids: &BTreeMap<&str, Vec<StepId>>,
@@ -69,6 +72,7 @@ pub(super) fn cluster_steps(
             When::DriftOrWith(joined.values().map(|j| j.step.clone()).collect()),
         );
     }
+    let renewed = watches(input, first, joined, lasts);
     if pods_run {
         let network: Vec<StepId> = host_ids
             .values()
@@ -83,11 +87,13 @@ pub(super) fn cluster_steps(
                 nodes: inv.hosts.iter().map(|h| h.name.clone()).collect(),
                 timeout_s,
             },
-            "a pod on every node must answer every other".into(),
+            "a pod on every node must answer every other, and a Service of them too".into(),
             When::DriftOrWith(network),
         );
+        steps.after(renewed.iter().map(|d| d.id.clone()));
     }
-    let mut all = steps.into_steps();
+    let mut all = renewed;
+    all.extend(steps.into_steps());
     for node in inv.control_planes() {
         // Asked on the control plane itself: its controller manager and scheduler listen on loopback.
         let mut own = HostSteps::new(&node.name);
@@ -102,6 +108,32 @@ pub(super) fn cluster_steps(
         all.extend(own.into_steps());
     }
     all
+}
+
+/// While the second member joins, etcd has no leader for some seconds: before 1.29 kubeadm makes it a voter at once. What
+/// watches the API of the first control plane may then wait for ever for news (seen with 1.20: no Service of the whole
+/// cluster got an endpoint), until it is started again.
+fn watches(input: &Input<'_>, first: &str, joined: &BTreeMap<&str, Joined>, lasts: &[StepId]) -> Vec<Desired> {
+    const ETCD_LEARNERS_SINCE: u32 = 29;
+    let inv = input.inv;
+    let planes = inv.control_planes();
+    let alone = planes.iter().filter(|n| input.facts.membership(inv, n) == Membership::Member).count() <= 1;
+    let voters = inv.cluster.version.parse::<KubeVersion>().is_ok_and(|v| v.minor < ETCD_LEARNERS_SINCE);
+    if !alone || !voters || inv.etcd.mode != EtcdMode::Stacked {
+        return Vec::new();
+    }
+    let joins = planes.iter().filter(|n| n.name != first).filter_map(|n| joined.get(n.name.as_str()));
+    let joins: Vec<StepId> = joins.map(|j| j.step.clone()).collect();
+    let skipped = inv.kubeadm.skip_phases.iter().any(|p| matches!(p.as_str(), "addon" | "addon/kube-proxy"));
+    let proxy = (!skipped).then_some("kube-proxy");
+    let components =
+        ["kube-controller-manager", "kube-scheduler"].into_iter().chain(proxy).map(str::to_owned).collect();
+    let mut steps = HostSteps::new(first);
+    let why = "its watches may be silent since etcd had no leader while it grew";
+    steps.add(PhaseId::Verify, "watches", Action::RestartPods { components }, why);
+    steps.when(When::AlwaysWith(joins));
+    steps.after(lasts.iter().cloned());
+    steps.into_steps()
 }
 
 /// Of a host's steps, those after which its node has to be looked at again.

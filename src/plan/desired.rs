@@ -133,7 +133,7 @@ fn disruption(action: &Action) -> Disruption {
         | Action::Cordon { .. }
         | Action::Uncordon { .. }
         | Action::Gate { .. } => Disruption::Quiet,
-        Action::Unit { .. } | Action::KubeadmUpgrade { .. } => Disruption::RestartsService,
+        Action::Unit { .. } | Action::KubeadmUpgrade { .. } | Action::RestartPods { .. } => Disruption::RestartsService,
         Action::Drain { .. } => Disruption::MovesPods,
         Action::KubeadmInit { .. } | Action::KubeadmJoin { .. } => Disruption::Membership,
         Action::ResetPartial { .. } | Action::ResetHost { .. } => Disruption::Destructive,

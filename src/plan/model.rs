@@ -321,6 +321,11 @@ pub enum Action {
         /// Taints to take away, `key:Effect`.
         remove_taints: Vec<String>,
     },
+    /// End the containers of these pods of kube-system on the host; the kubelet starts them anew.
+    RestartPods {
+        /// The names of their containers.
+        components: Vec<String>,
+    },
     /// Wait until the node object is Ready.
     WaitNodeReady {
         /// The node object.

@@ -112,7 +112,7 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
     let of_host = |name: &str| upgrades.iter().filter(|d| d.host == name).map(|d| d.id.clone()).collect::<Vec<_>>();
     let host_ids: BTreeMap<&str, Vec<StepId>> =
         nodes.iter().zip(&hosts).map(|(n, h)| (n.name.as_str(), [h.ids(), of_host(&n.name)].concat())).collect();
-    let cluster = cluster_steps(&input, &voice, &joined, &lasts, &host_ids);
+    let cluster = cluster_steps(&input, &voice, &first.name, &joined, &lasts, &host_ids);
     // Pods may want the labels. The tests of the cluster do not wait for addons, which may fail for reasons of their own.
     let labels = cluster.iter().filter(|d| d.phase == PhaseId::Label).map(|d| d.id.clone());
     let addons = addon_steps(&input, &voice, &lasts.iter().cloned().chain(labels).collect::<Vec<_>>())?;

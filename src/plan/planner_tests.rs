@@ -412,6 +412,29 @@ fn a_bundle_without_a_wanted_addon_is_refused() {
 }
 
 #[test]
+fn what_watches_the_first_control_plane_starts_again_when_etcd_grew_without_a_leader() -> Result<()> {
+    let id = "verify/cp0/watches";
+    let planned = |planes: usize, version: &str, members: usize| {
+        let mut inv = inventory(planes, 1);
+        inv.cluster.version = version.into();
+        let mut facts = bare(&inv);
+        for host in inv.hosts.iter().take(members) {
+            if let Some(found) = facts.hosts.get_mut(&host.name) {
+                member(found, true);
+            }
+        }
+        steps(&inv, &facts)
+    };
+    let grown = planned(3, "1.28.4", 0)?;
+    assert!(reaches(&grown, id, "join-control-plane/cp2/joined") && reaches(&grown, "verify/cp0/pod-network", id));
+    assert!(position(&planned(3, "1.28.4", 1)?, id).is_some(), "from one to three");
+    assert!(position(&planned(3, "1.29.0", 0)?, id).is_none(), "etcd grows by learners");
+    assert!(position(&planned(3, "1.28.4", 2)?, id).is_none(), "two keep their leader");
+    assert!(position(&planned(1, "1.28.4", 0)?, id).is_none(), "nothing grows");
+    Ok(())
+}
+
+#[test]
 fn a_unit_starts_again_in_the_run_that_changes_its_files() {
     let path = "/etc/x.conf".to_owned();
     let desired = |content: &str| {

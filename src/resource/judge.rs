@@ -63,6 +63,8 @@ pub fn probes(action: &Action) -> Vec<Probe> {
         Action::Drain { node, .. } => vec![pods_probe(node)],
         Action::WaitControlPlane { address, .. } => vec![control_plane_probe(address)],
         Action::WaitEtcdMembers { .. } => vec![etcd_probe()],
+        // Nothing tells a restarted one from another: it is done whenever it is planned.
+        Action::RestartPods { .. } => vec![Probe::Unit("kubelet.service".into())],
         Action::TestPodNetwork { .. } => vec![shell_probe("namespace", &[VERIFY_NAMESPACE])],
         Action::ApplyManifest { digest, server_side, .. } => vec![manifest_probe(digest, *server_side)],
         Action::HelmRelease { release, namespace, .. } => vec![release_probe(release, namespace)],
@@ -128,6 +130,7 @@ pub fn satisfied(action: &Action, answers: &[Answer]) -> bool {
             control_plane_health(first).is_some_and(|h| h.len() == 3 && h.iter().all(|(_, v)| v == "ok"))
         }
         Action::WaitEtcdMembers { members, .. } => etcd_is_whole(first, members),
+        Action::RestartPods { .. } => false,
         Action::TestPodNetwork { .. } => {
             matches!(first, Answer::Shell { code: 0, stdout, .. } if stdout.trim().is_empty())
         }

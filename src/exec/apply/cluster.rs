@@ -22,6 +22,22 @@ pub(in crate::exec) fn kubectl<'a>(args: impl IntoIterator<Item = &'a str>) -> C
     Command::new(KUBECTL.into_iter().chain(args))
 }
 
+const RESTART: &str = include_str!("restart.sh");
+/// Longer than the kubelet waits before it starts a container that ended twice.
+const RESTART_TIMEOUT: Duration = Duration::from_secs(240);
+
+/// Ends the containers of kube-system with these names on the host, all at once, and waits until others run.
+pub(in crate::exec) async fn restart_pods(ctx: &Context, host: &str, components: &[String]) -> Result<()> {
+    let restarts = components.iter().map(|component| async move {
+        let attempted = format!("restart {component}");
+        ctx.script(host, "static-pod-restart", RESTART, &[component], RESTART_TIMEOUT, &attempted).await
+    });
+    futures::future::try_join_all(restarts)
+        .await
+        .map(drop)
+        .map_err(|e| e.hint("`ctr -n k8s.io tasks ls` on the host, and `journalctl -u kubelet`"))
+}
+
 pub(super) async fn node_meta(
     ctx: &Context,
     host: &str,

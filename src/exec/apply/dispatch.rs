@@ -50,6 +50,7 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
         Action::WaitNodeReady { .. } | Action::WaitControlPlane { .. } | Action::WaitEtcdMembers { .. } => {
             cluster::wait(ctx, host, &step.action, notes).await
         }
+        Action::RestartPods { components } => cluster::restart_pods(ctx, host, components).await,
         Action::TestPodNetwork { image, nodes, timeout_s } => {
             network::test(ctx, host, image, nodes, *timeout_s, notes).await
         }

@@ -109,6 +109,7 @@ fn is_local(action: &Action) -> bool {
         | Action::Cordon { .. }
         | Action::Drain { .. }
         | Action::WaitNodeVersion { .. }
+        | Action::RestartPods { .. }
         | Action::Uncordon { .. }
         | Action::Gate { .. } => false,
     }
@@ -124,11 +125,15 @@ impl Runner for HostRunner {
         };
         let unseen = matches!(
             step.action,
-            Action::TestPodNetwork { .. } | Action::PutBlob { .. } | Action::RegistryTrust { ca: None, .. }
+            Action::TestPodNetwork { .. }
+                | Action::RestartPods { .. }
+                | Action::PutBlob { .. }
+                | Action::RegistryTrust { ca: None, .. }
         );
         if applied && unseen {
-            // Nothing on the hosts shows that a test ran well. And a blob got its name from the host itself, after the
-            // host had hashed what arrived; a CA that was not known before was hashed there as well.
+            // Nothing on the hosts shows that a test ran well, or that something was started once more. And a blob got its
+            // name from the host itself, after the host had hashed what arrived; a CA that was not known before was
+            // hashed there as well.
             return Ok(true);
         }
         if matches!(step.action, Action::TestPodNetwork { .. }) {

@@ -1,4 +1,4 @@
-//! A test pod on every node, asked from every other over the pod network.
+//! A test pod on every node, asked from every other over the pod network, and by way of a Service.
 
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ while :; do
     sleep 0.5
 done
 ips=$(printf '%s\n' "$list" | cut -d' ' -f2)
+# The Service is asked from every node too: what makes it work there sees no news for ever when its watch is lost.
+ips="$ips $(kubectl -n "$ns" get service provision-verify -o 'jsonpath={.spec.clusterIP}')" || exit 1
 for pod in $(printf '%s\n' "$list" | cut -d' ' -f1); do
     until kubectl -n "$ns" exec "$pod" -- /bin/sh -c 'for ip in "$@"; do case $ip in *:*) u="[$ip]" ;; *) u=$ip ;; esac
             busybox timeout 5 busybox wget -q -O - "http://$u:8080/hostname" >/dev/null || { echo "no answer from $ip" >&2; exit 1; }; done' sh $ips; do
@@ -53,7 +55,7 @@ pub(super) async fn test(
         TEST,
         &[VERIFY_NAMESPACE, &limit, &count],
         room,
-        "reach every test pod from every other",
+        "reach every test pod, and their Service, from every other",
     )
     .await
     .map_err(|e: Error| e.hint(format!("the pods stay for a look: kubectl -n {VERIFY_NAMESPACE} get pods -o wide")))?;
@@ -70,6 +72,11 @@ fn manifest(image: &str, nodes: &[String]) -> String {
     let mut items = vec![serde_json::json!({
         "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": VERIFY_NAMESPACE },
     })];
+    items.push(serde_json::json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": { "name": "provision-verify", "namespace": VERIFY_NAMESPACE },
+        "spec": { "selector": { "app": "provision-verify" }, "ports": [{ "port": 8080 }] },
+    }));
     items.extend(nodes.iter().map(|node| {
         serde_json::json!({
             "apiVersion": "v1", "kind": "Pod",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::step;
 use crate::error::{Error, Kind, Result};
-use crate::exec::apply::wait;
+use crate::exec::apply::{restart_pods, wait};
 use crate::exec::{Cancel, Context};
 use crate::host::{Answer, Command};
 use crate::inventory::{EtcdMode, Node};
@@ -12,7 +12,6 @@ use crate::kubeadm::{Certificate, certificates};
 use crate::plan::Action;
 use crate::resource::{certs_probe, probes, satisfied};
 
-const RESTART: &str = include_str!("restart.sh");
 const TIMEOUT: Duration = Duration::from_secs(240);
 const GROUP: &str = "renew";
 
@@ -47,8 +46,7 @@ pub async fn renew(ctx: &Context, cancel: &Cancel) -> Result<()> {
         let components = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
         for component in components.into_iter().filter(|c| stacked || *c != "etcd") {
             let restart = async {
-                let attempted = format!("restart {component}");
-                ctx.script(name, "static-pod-restart", RESTART, &[component], TIMEOUT, &attempted).await?;
+                restart_pods(ctx, name, &[component.to_owned()]).await?;
                 // The API server is of no use before its etcd is back.
                 if component == "etcd" { wait(ctx, name, &etcd, &|_| {}).await } else { Ok(()) }
             };
