@@ -178,3 +178,35 @@ fn containerd_pulls_through_hosts_toml_and_a_lost_mirror_costs_nothing() {
     let (fine, said, _) = pull("registry.k8s.io/other:1");
     assert!(!fine && said.contains("StatusNotFound") && !said.contains("//registry.k8s.io"), "{said}");
 }
+
+/// oras reads a bundle's directory as it lies, and pulls from `provision serve` what it is given by.
+#[test]
+fn oras_reads_a_bundle_and_pulls_from_it() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/registry/oras.sh");
+    let oras = must("ca-certificates", &[&script.to_string_lossy()]).trim().to_owned();
+    let site = Site::new();
+    site.ok("c", &["lock"]);
+    site.ok("c", &["build"]);
+    let bundle = site.path("bundle");
+    let layout = bundle.to_string_lossy().into_owned();
+    let tags = must("oras", &[&oras, "repo", "tags", "--oci-layout", &layout]);
+    assert!(tags.contains("kubelet:1.36.2-amd64"), "{tags}");
+    let index: serde_json::Value = serde_json::from_slice(&std::fs::read(bundle.join("index.json")).unwrap()).unwrap();
+    let kubelet = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|m| m["annotations"]["org.opencontainers.image.ref.name"].as_str() == Some("kubelet:1.36.2-amd64"));
+    let digest = kubelet.unwrap()["digest"].as_str().unwrap();
+    let server = serve_dir(&bundle, &["--plain-http"]);
+    let from_layout = ["--oci-layout", &format!("{layout}@{digest}")].map(str::to_owned);
+    let from_server =
+        ["--plain-http", &format!("{}/provision/kubelet:1.36.2-amd64", server.address)].map(str::to_owned);
+    for (name, source) in [("layout", from_layout), ("server", from_server)] {
+        let to = site.path(&format!("oras-{name}"));
+        must("oras", &[&oras, "pull", &source[0], "-o", &to.to_string_lossy(), &source[1]]);
+        let pulled = std::fs::read(to.join("kubelet")).unwrap();
+        assert!(bundle.join("blobs/sha256").join(Digest::of(&pulled).hex()).exists(), "{name} gave other bytes");
+        assert!(pulled.len() > 1 << 20, "{} bytes", pulled.len());
+    }
+}
