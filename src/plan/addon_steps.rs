@@ -1,7 +1,8 @@
 //! Raw manifests and charts onto the cluster, by way of a control plane. Pure.
 
+use super::action::Action;
 use super::desired::{Desired, HostSteps, When};
-use super::model::{Action, PhaseId, StepId};
+use super::model::{PhaseId, StepId};
 use super::planner::Input;
 use crate::bundle::{Addon, ArtifactKind};
 use crate::error::{Error, Result};

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::action::Action;
 use super::desired::{Desired, When};
-use super::model::{Action, PhaseId, Step, StepId};
+use super::model::{PhaseId, Step, StepId};
 use super::textdiff::file_diff;
 use crate::host::{Answer, Probe};
 use crate::resource::{REGISTRY_DIR, probes, satisfied};

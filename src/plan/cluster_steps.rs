@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::action::Action;
 use super::desired::{Desired, HostSteps, When};
-use super::model::{Action, PhaseId, StepId};
+use super::model::{PhaseId, StepId};
 use super::planner::{Input, Joined};
 use crate::inventory::{CniPlugin, EtcdMode, Role};
 use crate::resource::Membership;

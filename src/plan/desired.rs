@@ -1,6 +1,7 @@
 //! Every action a host would need if nothing were on it, in order, with what must come before. Pure.
 
-use super::model::{Action, Disruption, PhaseId, StepId};
+use super::action::Action;
+use super::model::{Disruption, PhaseId, StepId};
 
 /// When a wanted action becomes a step of the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]

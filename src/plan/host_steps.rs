@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::action::{Action, UnpackMember};
 use super::desired::{HostSteps, When};
-use super::model::{Action, PhaseId, StepId, UnpackMember};
+use super::model::{PhaseId, StepId};
 use super::package_steps::packages;
 use super::planner::{CLAIM_FILE, Input};
 use super::registry_steps;

@@ -1,5 +1,6 @@
 //! Plans: pure decisions, no I/O, no clock.
 
+mod action;
 mod addon_steps;
 mod assemble;
 mod cluster_steps;
@@ -23,10 +24,11 @@ mod textdiff;
 mod upgrade_refusals;
 mod upgrade_steps;
 
+pub use action::{Action, LocalFile, UnpackMember};
 pub use assemble::{Observations, assemble, questions};
 pub use desired::{Desired, When};
 pub use host_steps::ROUTES_UNIT;
-pub use model::{Action, Disruption, Fingerprints, LocalFile, PLAN_FORMAT, PhaseId, Plan, Step, StepId, UnpackMember};
+pub use model::{Disruption, Fingerprints, PLAN_FORMAT, PhaseId, Plan, Step, StepId};
 pub use planner::{CLAIM_FILE, HOSTS_MARKER, JOINED_FILE, desired};
 pub use pod_cidr::allot;
 pub use render::render;

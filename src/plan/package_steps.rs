@@ -1,7 +1,8 @@
 //! Packages of the operating system: the local repository, what tells the package manager of it, the installation. Pure.
 
+use super::action::{Action, LocalFile};
 use super::desired::{HostSteps, When};
-use super::model::{Action, LocalFile, PhaseId};
+use super::model::PhaseId;
 use super::planner::Input;
 use crate::bundle::{ArtifactKind, index_name};
 use crate::error::{Error, Result};

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
+use super::action::Action;
 use super::addon_steps::addon_steps;
 use super::cluster_steps::cluster_steps;
 use super::desired::{Desired, HostSteps, When};
 use super::host_steps::{before_join, cni};
-use super::model::{Action, PhaseId, StepId};
+use super::model::{PhaseId, StepId};
 use super::parts::Parts;
 use super::pod_cidr::allot;
 use super::registry_steps::registry;

@@ -1,7 +1,8 @@
 //! The built-in registry: what its hosts hold and run, and what makes all hosts trust it. Pure.
 
+use super::action::Action;
 use super::desired::{HostSteps, When};
-use super::model::{Action, PhaseId, StepId};
+use super::model::{PhaseId, StepId};
 use super::planner::Input;
 use crate::bundle::{Artifact, ArtifactKind, Digest};
 use crate::error::{Error, Result};

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::action::Action;
 use super::host_steps::ROUTES_UNIT;
-use super::model::{Action, Disruption, Fingerprints, PLAN_FORMAT, PhaseId, Plan, Step};
+use super::model::{Disruption, Fingerprints, PLAN_FORMAT, PhaseId, Plan, Step};
 use super::registry_steps::REGISTRY_UNIT;
 use crate::bundle::Digest;
 use crate::inventory::Inventory;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{Action, PhaseId, Step};
+use super::action::Action;
+use super::model::{PhaseId, Step};
 use crate::facts::Facts;
 use crate::inventory::Inventory;
 use crate::resource::NodeState;

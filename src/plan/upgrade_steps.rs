@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::action::Action;
 use super::desired::{Desired, HostSteps, When};
 use super::host_steps::{kube_installs, kubelet_unit};
-use super::model::{Action, PhaseId, StepId};
+use super::model::{PhaseId, StepId};
 use super::planner::Input;
 use crate::error::Result;
 use crate::facts::Facts;

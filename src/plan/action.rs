@@ -1,0 +1,390 @@
+//! What a step can do: a closed set, as data.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::Digest;
+use crate::inventory::{Gate, PackageKind, Unfinished};
+
+/// One mutation (or, in phase verify, one wait for a condition). A closed set: every place that handles actions
+/// matches all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Action {
+    /// Write a text file, root:root.
+    WriteFile {
+        /// Absolute path.
+        path: String,
+        /// Whole content.
+        content: String,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Remove a file.
+    RemoveFile {
+        /// Absolute path.
+        path: String,
+    },
+    /// Keep a marked block of lines in a file that others own (`/etc/hosts`).
+    WriteBlock {
+        /// Absolute path.
+        path: String,
+        /// Names the block: `# BEGIN <marker>` to `# END <marker>`.
+        marker: String,
+        /// The lines between the marks.
+        lines: Vec<String>,
+    },
+    /// Load a kernel module (one that is built in is there already).
+    LoadModule {
+        /// Its name, like `br_netfilter`.
+        module: String,
+    },
+    /// Set a sysctl at run time (a file under /etc/sysctl.d keeps it over reboots).
+    SetSysctl {
+        /// With dots.
+        key: String,
+        /// As /proc/sys shows it.
+        value: String,
+    },
+    /// Turn swap off and take it out of /etc/fstab.
+    SwapOff,
+    /// Put a blob into the node's content store.
+    PutBlob {
+        /// Which.
+        digest: Digest,
+        /// Bytes.
+        size: u64,
+        /// The artifact it belongs to, for people.
+        artifact: String,
+    },
+    /// Install a file from the content store, re-hashed first.
+    InstallBlob {
+        /// Which.
+        digest: Digest,
+        /// Where to.
+        path: String,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Unpack files of a gzipped tar from the content store, re-hashed first.
+    UnpackBlob {
+        /// The archive.
+        digest: Digest,
+        /// What is taken out of it and where it goes.
+        members: Vec<UnpackMember>,
+    },
+    /// Install packages of the operating system from the node's own repository, and from nowhere else.
+    InstallPackages {
+        /// apt or dnf.
+        manager: PackageKind,
+        /// The packages that have to be installed.
+        names: Vec<String>,
+        /// These, and what they may need: of what is installed none may be older.
+        set: Vec<LocalFile>,
+    },
+    /// Bring a unit to its wanted state, reloading systemd when its file changed.
+    Unit {
+        /// With suffix.
+        name: String,
+        /// Whether it starts at boot.
+        enabled: bool,
+        /// Whether it runs now; `None` leaves that to others (the kubelet before kubeadm has run).
+        active: Option<bool>,
+        /// Files it has to be started after: one that is newer makes it restart.
+        started_after: Vec<String>,
+    },
+    /// Import an image from blobs in the content store into containerd and pin it.
+    ImportImage {
+        /// Its full name with tag.
+        name: String,
+        /// The digest of its manifest.
+        manifest: Digest,
+        /// The size in bytes of the manifest.
+        manifest_size: u64,
+        /// The media type of the manifest.
+        media_type: String,
+        /// Config and layers.
+        blobs: Vec<Digest>,
+    },
+    /// Give a host of the built-in registry a certificate. Its key is made when it runs, and stands in no plan.
+    RegistryIdentity {
+        /// The host's names and addresses.
+        names: Vec<String>,
+        /// The hosts of the registry, which are asked for the CA in this order.
+        peers: Vec<String>,
+        /// The digest of the CA's certificate; `None` when there is none yet.
+        ca: Option<Digest>,
+    },
+    /// Make the host's containerd trust the built-in registry's CA.
+    RegistryTrust {
+        /// The hosts of the registry, which are asked for the CA in this order.
+        peers: Vec<String>,
+        /// The digest of the CA's certificate; `None` when it is made in the same run.
+        ca: Option<Digest>,
+    },
+    /// Clear what a broken init or join left, so that it can be done again. Never planned for a node that is whole.
+    ResetPartial {
+        /// The node object.
+        node: String,
+        /// The node was, or may be, an etcd member.
+        control_plane: bool,
+    },
+    /// `kubeadm init`.
+    KubeadmInit {
+        /// The node object it makes.
+        node: String,
+        /// The cluster's name.
+        cluster: String,
+        /// etcd runs on the control planes.
+        stacked: bool,
+        /// The configuration documents (no secrets inside).
+        config: String,
+        /// Phases to skip.
+        skip_phases: Vec<String>,
+        /// Preflight errors to ignore.
+        ignore_preflight_errors: Vec<String>,
+    },
+    /// `kubeadm join`, with credentials made fresh on a healthy control plane right before.
+    KubeadmJoin {
+        /// The node object it makes.
+        node: String,
+        /// The cluster's name.
+        cluster: String,
+        /// etcd runs on the control planes.
+        stacked: bool,
+        /// Whether it becomes a control plane.
+        control_plane: bool,
+        /// The JoinConfiguration without its discovery part and certificate key: those are added when it runs.
+        config: String,
+        /// Preflight errors to ignore.
+        ignore_preflight_errors: Vec<String>,
+        /// Phases to skip.
+        skip_phases: Vec<String>,
+        /// The control planes to ask for credentials, by host name, in order of preference.
+        sponsors: Vec<String>,
+    },
+    /// Set labels and taints of a node object (run on a control plane).
+    NodeMeta {
+        /// The node object.
+        node: String,
+        /// Labels to set.
+        labels: BTreeMap<String, String>,
+        /// Taints to set, `key=value:Effect`.
+        taints: Vec<String>,
+        /// Taints to take away, `key:Effect`.
+        remove_taints: Vec<String>,
+    },
+    /// End the containers of these pods of kube-system on the host; the kubelet starts them anew.
+    RestartPods {
+        /// The names of their containers.
+        components: Vec<String>,
+    },
+    /// Wait until the node object is Ready.
+    WaitNodeReady {
+        /// The node object.
+        node: String,
+        /// Seconds.
+        timeout_s: u64,
+    },
+    /// Wait until API server, controller manager and scheduler on this control plane are healthy.
+    WaitControlPlane {
+        /// The node object.
+        node: String,
+        /// Its address.
+        address: String,
+        /// Seconds.
+        timeout_s: u64,
+    },
+    /// Wait until etcd's members are exactly these and all are healthy.
+    WaitEtcdMembers {
+        /// Member names.
+        members: Vec<String>,
+        /// Seconds.
+        timeout_s: u64,
+    },
+    /// Run a test pod on every node and ask each from each over the pod network.
+    TestPodNetwork {
+        /// The image.
+        image: String,
+        /// The nodes.
+        nodes: Vec<String>,
+        /// Seconds.
+        timeout_s: u64,
+    },
+    /// Apply a file of objects from the content store (run on a control plane).
+    ApplyManifest {
+        /// Its name in the inventory.
+        name: String,
+        /// The file.
+        digest: Digest,
+        /// Whether the API server does the applying; one before 1.22 cannot be relied upon for that.
+        server_side: bool,
+    },
+    /// Install or upgrade a Helm release from the content store (run on a control plane). The values are the
+    /// inventory's, and stand in no plan: they may be secret.
+    HelmRelease {
+        /// Its name.
+        release: String,
+        /// Its namespace.
+        namespace: String,
+        /// The packed chart.
+        digest: Digest,
+        /// What the release is described as when it is of this chart with the wanted values.
+        mark: String,
+        /// How long helm waits until it runs, in seconds.
+        timeout_s: u64,
+        /// Whether helm takes back what failed.
+        atomic: bool,
+        /// As with manifests.
+        server_side: bool,
+    },
+    /// Save etcd's data to a file on this control plane and check that it can be read back.
+    EtcdSnapshot {
+        /// Where to.
+        path: String,
+    },
+    /// Keep what a worker needs to go back to the version it runs: its binaries and the kubelet's configuration, in its
+    /// content store.
+    KeepVersion {
+        /// The version it is about to be taken to.
+        version: String,
+    },
+    /// `kubeadm upgrade apply` or `kubeadm upgrade node`.
+    KubeadmUpgrade {
+        /// The version, like `v1.36.2`.
+        version: String,
+        /// Whether it is the control plane that upgrades what belongs to the whole cluster.
+        first: bool,
+        /// Whether it is a control plane.
+        control_plane: bool,
+        /// Preflight errors to ignore.
+        ignore_preflight_errors: Vec<String>,
+    },
+    /// Keep new pods off a node, and mark it as being upgraded.
+    Cordon {
+        /// The node object.
+        node: String,
+        /// The version it is taken to.
+        version: String,
+        /// The control plane it is done through.
+        through: String,
+    },
+    /// Move a node's pods to others by the eviction API, which respects their disruption budgets.
+    Drain {
+        /// The node object.
+        node: String,
+        /// The control plane it is done through.
+        through: String,
+        /// Seconds.
+        timeout_s: u64,
+        /// Seconds a pod gets to end; its own when `None`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grace_s: Option<u32>,
+        /// What is done when pods are left.
+        unfinished: Unfinished,
+    },
+    /// Wait until the node is Ready with the kubelet of this version.
+    WaitNodeVersion {
+        /// The node object.
+        node: String,
+        /// The version, like `v1.36.2`.
+        version: String,
+        /// The control plane that is asked.
+        through: String,
+        /// Seconds.
+        timeout_s: u64,
+        /// Whether the node is put back to what [`Action::KeepVersion`] kept when it does not come up.
+        rollback: bool,
+    },
+    /// Let pods onto the node again, if it was an upgrade of ours that kept them off.
+    Uncordon {
+        /// The node object.
+        node: String,
+        /// The control plane it is done through.
+        through: String,
+        /// Whether the node's upgrade ends with this; that of a worker ends when the gates of its wave opened.
+        ends: bool,
+    },
+    /// Look for a while whether a wave of workers and all that the user named is healthy. When not, the wave goes back to
+    /// the version before.
+    Gate {
+        /// The node objects of the wave.
+        nodes: Vec<String>,
+        /// The version they were taken to.
+        version: String,
+        /// How long everything has to stay well, in seconds.
+        soak_s: u64,
+        /// How long it may take to get well, in seconds.
+        timeout_s: u64,
+        /// What the user named.
+        gates: Vec<Gate>,
+    },
+    /// Make the host bare: kubeadm reset, containers, mounts, interfaces, rules, units, files.
+    ResetHost {
+        /// The node object.
+        node: String,
+        /// The names of our files and units to take away.
+        files: Vec<String>,
+        /// The units.
+        units: Vec<String>,
+        /// Directories that only we use.
+        dirs: Vec<String>,
+    },
+}
+
+/// A package in the node's own repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalFile {
+    /// Its name.
+    pub name: String,
+    /// Its version, with epoch where it has one.
+    pub version: String,
+    /// Which blob of the content store it is.
+    pub digest: Digest,
+    /// Where it goes below the repository's directory.
+    pub path: String,
+}
+
+/// A file taken out of an archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnpackMember {
+    /// Its path inside the archive exactly as stored.
+    pub member: String,
+    /// Where to.
+    pub path: String,
+    /// The digest of its content.
+    pub digest: Digest,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+impl Action {
+    /// Whether it changes anything (the waits and tests of phase verify do not count as changes).
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        !matches!(
+            self,
+            Self::WaitNodeReady { .. }
+                | Self::WaitControlPlane { .. }
+                | Self::WaitEtcdMembers { .. }
+                | Self::TestPodNetwork { .. }
+                | Self::WaitNodeVersion { .. }
+        )
+    }
+
+    /// The host that is asked whether it is done, when that is not the step's own: a worker may not read what only a
+    /// control plane knows.
+    #[must_use]
+    pub fn asks(&self) -> Option<&str> {
+        match self {
+            Self::Cordon { through, .. }
+            | Self::Drain { through, .. }
+            | Self::WaitNodeVersion { through, .. }
+            | Self::Uncordon { through, .. } => Some(through),
+            _ => None,
+        }
+    }
+}
