@@ -34,6 +34,17 @@ for pod in $(printf '%s\n' "$list" | cut -d' ' -f1); do
 done
 "#;
 
+/// `$1` namespace, `$2` timeout in seconds. A pod needs an account, which the controller manager makes; one that was just
+/// started waits up to 15 s until the lease of the one before has run out.
+const ACCOUNT: &str = r#"# apply:test-account
+export KUBECONFIG=/etc/kubernetes/admin.conf
+until=$(($(date +%s) + $2))
+until said=$(kubectl -n "$1" get serviceaccount default -o name 2>&1); do
+    [ "$(date +%s)" -lt "$until" ] || { echo "$said" >&2; exit 1; }
+    sleep 0.5
+done
+"#;
+
 pub(super) async fn test(
     ctx: &Context,
     host: &str,
@@ -43,11 +54,17 @@ pub(super) async fn test(
     notes: &(dyn Fn(StepNote) + Send + Sync),
 ) -> Result<()> {
     remove(ctx, host).await?;
+    let limit = timeout_s.to_string();
+    let room = Duration::from_secs(timeout_s + 60);
+    ctx.must(host, kubectl(["create", "namespace", VERIFY_NAMESPACE]), "create a namespace for the test pods").await?;
+    let args = [VERIFY_NAMESPACE, &limit];
+    ctx.script(host, "test-account", ACCOUNT, &args, room, "have the controller manager at work").await.map_err(|e| {
+        e.hint("without it no pod can be made: `kubectl -n kube-system logs -l component=kube-controller-manager` shows why")
+    })?;
     let manifest = manifest(image, nodes);
     ctx.must(host, kubectl(["apply", "-f", "-"]).stdin(manifest), "create the test pods").await?;
     notes(StepNote::Text(format!("{} test pods ask one another", nodes.len())));
-    let (limit, count) = (timeout_s.to_string(), nodes.len().to_string());
-    let room = Duration::from_secs(timeout_s + 60);
+    let count = nodes.len().to_string();
     // After a failure the namespace stays: it is the evidence, and the next plan sees it and tests again.
     ctx.script(
         host,
@@ -70,13 +87,10 @@ async fn remove(ctx: &Context, host: &str) -> Result<()> {
 
 fn manifest(image: &str, nodes: &[String]) -> String {
     let mut items = vec![serde_json::json!({
-        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": VERIFY_NAMESPACE },
-    })];
-    items.push(serde_json::json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": { "name": "provision-verify", "namespace": VERIFY_NAMESPACE },
         "spec": { "selector": { "app": "provision-verify" }, "ports": [{ "port": 8080 }] },
-    }));
+    })];
     items.extend(nodes.iter().map(|node| {
         serde_json::json!({
             "apiVersion": "v1", "kind": "Pod",
