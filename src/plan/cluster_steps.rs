@@ -113,28 +113,38 @@ pub(super) fn cluster_steps(
 
 /// While the second member joins, etcd has no leader for some seconds: before 1.29 kubeadm makes it a voter at once. What
 /// watches the API of the first control plane may then wait for ever for news (seen with 1.20: no Service of the whole
-/// cluster got an endpoint), until it is started again.
+/// cluster got an endpoint), until it is started again. So may kube-proxy on a worker that was there before, above all
+/// when etcd was restored and its revisions went back.
 fn watches(input: &Input<'_>, first: &str, joined: &BTreeMap<&str, Joined>, lasts: &[StepId]) -> Vec<Desired> {
     const ETCD_LEARNERS_SINCE: u32 = 29;
     let inv = input.inv;
     let planes = inv.control_planes();
     let alone = planes.iter().filter(|n| input.facts.membership(inv, n) == Membership::Member).count() <= 1;
-    let voters = inv.cluster.version.parse::<KubeVersion>().is_ok_and(|v| v.minor < ETCD_LEARNERS_SINCE);
-    if !alone || !voters || inv.etcd.mode != EtcdMode::Stacked {
+    if !alone || inv.etcd.mode != EtcdMode::Stacked {
         return Vec::new();
     }
     let joins = planes.iter().filter(|n| n.name != first).filter_map(|n| joined.get(n.name.as_str()));
     let joins: Vec<StepId> = joins.map(|j| j.step.clone()).collect();
+    let voters = inv.cluster.version.parse::<KubeVersion>().is_ok_and(|v| v.minor < ETCD_LEARNERS_SINCE);
     let skipped = inv.kubeadm.skip_phases.iter().any(|p| matches!(p.as_str(), "addon" | "addon/kube-proxy"));
-    let proxy = (!skipped).then_some("kube-proxy");
-    let components =
-        ["kube-controller-manager", "kube-scheduler"].into_iter().chain(proxy).map(str::to_owned).collect();
-    let mut steps = HostSteps::new(first);
-    let why = "its watches may be silent since etcd had no leader while it grew";
-    steps.add(PhaseId::Verify, "watches", Action::RestartPods { components }, why);
-    steps.when(When::AlwaysWith(joins));
-    steps.after(lasts.iter().cloned());
-    steps.into_steps()
+    let mut all = Vec::new();
+    for node in inv.nodes() {
+        let is_first = node.name == first;
+        let stays = !is_first && input.facts.membership(inv, &node) == Membership::Member;
+        let own = ["kube-controller-manager", "kube-scheduler"].into_iter().filter(|_| is_first && voters);
+        let proxy = (!skipped && (stays || is_first && voters)).then_some("kube-proxy");
+        let components: Vec<String> = own.chain(proxy).map(str::to_owned).collect();
+        if components.is_empty() {
+            continue;
+        }
+        let mut steps = HostSteps::new(&node.name);
+        let why = "its watches may be silent since etcd had no leader, or went back, while it grew";
+        steps.add(PhaseId::Verify, "watches", Action::RestartPods { components }, why);
+        steps.when(When::AlwaysWith(joins.clone()));
+        steps.after(lasts.iter().cloned());
+        all.extend(steps.into_steps());
+    }
+    all
 }
 
 /// Of a host's steps, those after which its node has to be looked at again.
