@@ -25,6 +25,30 @@ pub(super) fn cached(digest: &Digest) -> PathBuf {
     cache_dir().join("blobs/sha256").join(digest.hex())
 }
 
+/// Puts what is not fetched into the cache: `write` makes it at a place of its own, which is renamed when it is whole.
+/// `size` is in bytes, when it is known before.
+pub(super) async fn into_cache(
+    digest: &Digest,
+    size: Option<u64>,
+    write: impl AsyncFnOnce(PathBuf) -> std::io::Result<()>,
+) -> Result<()> {
+    let target = cached(digest);
+    let dir = target.parent().unwrap_or(Path::new("."));
+    tokio::fs::create_dir_all(dir).await.writing(dir, None)?;
+    // A name of its own: two programs may keep the same bytes at once.
+    let partial = dir.join(format!("{}.{}.partial", digest.hex(), std::process::id()));
+    let written = async {
+        write(partial.clone()).await?;
+        tokio::fs::File::open(&partial).await?.sync_all().await?;
+        tokio::fs::rename(&partial, &target).await
+    };
+    let written = written.await;
+    if written.is_err() {
+        let _ = tokio::fs::remove_file(&partial).await;
+    }
+    written.writing(&target, size)
+}
+
 /// Fetches what `request` (called once per attempt) names into the cache and returns its path. A blob that is in the
 /// cache is taken from there: it was hashed when it came, and a build hashes it again.
 pub(super) async fn fetch(

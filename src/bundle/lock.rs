@@ -18,7 +18,7 @@ use super::program::{PROGRAM, lock_program};
 use super::registry::{INDEX_TYPES, ImageName, MANIFEST_TYPES, Registries};
 use super::wanted::{FileWant, control_plane_images, wanted};
 use crate::error::{Context as _, Error, FailedCommand, Result};
-use crate::exec::{Event, Outcome, Sink};
+use crate::exec::{Outcome, Sink};
 use crate::inventory::{Arch, Inventory};
 
 const CONCURRENCY: usize = 8;
@@ -48,23 +48,14 @@ pub async fn lock(inv: &Inventory, sink: Arc<dyn Sink>) -> Result<Lock> {
     Ok(lock)
 }
 
-/// Tells the sink of a piece of work from begin to end.
+/// Tells the sink of a piece of work that is on no host, from begin to end.
 pub(crate) async fn told<T>(
     sink: &dyn Sink,
     step: &str,
     title: String,
     work: impl Future<Output = Result<(T, Outcome)>>,
 ) -> Result<T> {
-    let begun = std::time::Instant::now();
-    sink.event(&Event::StepStarted { step: step.into(), host: "-".into(), title });
-    let result = work.await;
-    let outcome = match &result {
-        Ok((_, outcome)) => outcome.clone(),
-        Err(error) => Outcome::Failed { error: error.to_string() },
-    };
-    let seconds = begun.elapsed().as_secs_f64();
-    sink.event(&Event::StepEnded { step: step.into(), host: "-".into(), outcome, seconds });
-    result.map(|(value, _)| value)
+    crate::exec::told(sink, step, "-", title, work).await
 }
 
 /// Pins these files.
@@ -144,7 +135,7 @@ pub(super) async fn kubeadm_images(inv: &Inventory, files: &[LockedFile], sink: 
         let path = fetch(&kubeadm.url, &kubeadm.sha256, &request, &|_, _| {}).await?;
         let (_dir, runnable) = runnable_copy(&path).await?;
         let repository = inv.kubeadm.image_repository.as_deref().unwrap_or("registry.k8s.io");
-        let version = format!("v{}", inv.cluster.version.trim_start_matches('v'));
+        let version = inv.version_name();
         let args = ["config", "images", "list", "--kubernetes-version", &version, "--image-repository", repository];
         let output = tokio::process::Command::new(&runnable)
             .args(args)

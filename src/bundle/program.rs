@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::fetch::cached;
-use super::full::Writing as _;
+use super::fetch::{cached, into_cache};
 use super::hash::hash_file;
 use super::lockfile::Lock;
 use super::manifest::Digest;
@@ -56,16 +55,9 @@ fn running() -> Result<PathBuf> {
 
 async fn keep(program: &Path) -> Result<Digest> {
     let digest = hash_file(program).await?;
-    let target = cached(&digest);
-    if target.exists() {
-        return Ok(digest);
+    if !cached(&digest).exists() {
+        let copy = async |partial: PathBuf| tokio::fs::copy(program, partial).await.map(drop);
+        into_cache(&digest, None, copy).await?;
     }
-    let dir = target.parent().unwrap_or(Path::new("."));
-    tokio::fs::create_dir_all(dir).await.writing(dir, None)?;
-    // A name of its own: two programs may keep the same bytes at once.
-    let partial = dir.join(format!("{}.{}.partial", digest.hex(), std::process::id()));
-    tokio::fs::copy(program, &partial).await.writing(&partial, None)?;
-    tokio::fs::File::open(&partial).await.writing(&partial, None)?.sync_all().await.writing(&partial, None)?;
-    tokio::fs::rename(&partial, &target).await.writing(&target, None)?;
     Ok(digest)
 }

@@ -1,14 +1,15 @@
 //! `provision apply`
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::args::{Global, Inputs};
+use super::confirm;
 use super::survey::{Hosts, connect, load, open_bundle, survey};
 use crate::bundle::Bundle;
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Error, Result};
 use crate::exec::{self, Cancel, Context, HostRunner, Journal, Lease, Options, RetryPolicy, Sink, new_operation_id};
 use crate::inventory::Inventory;
 use crate::plan::{PLAN_FORMAT, Plan, render};
@@ -79,15 +80,8 @@ pub(super) async fn carry_out(
 }
 
 fn confirm(plan: &Plan) -> Result<()> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::refused("apply asks before it changes anything, and there is no terminal to ask on")
-            .hint("look at the plan above and run it again with --yes"));
-    }
-    eprint!("\nCarry out these steps on cluster {}? Type yes: ", plan.cluster);
-    let _ = std::io::stderr().flush();
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).context(|| "failed to read the answer".into())?;
-    if line.trim() == "yes" { Ok(()) } else { Err(Error::refused("not confirmed; nothing was changed")) }
+    let question = format!("\nCarry out these steps on cluster {}?", plan.cluster);
+    confirm::yes("apply", "changes anything", "the plan above", &question)
 }
 
 fn read_plan(path: &Path) -> Result<Plan> {

@@ -1,13 +1,13 @@
 //! `provision certs renew`
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::Global;
+use super::confirm;
 use super::operation::Operation;
 use super::survey::{connect, load};
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Error, Result};
 use crate::exec::{Cancel, Lease, etcd};
 use crate::facts::gather;
 
@@ -39,15 +39,7 @@ pub(super) async fn renew(path: &Path, yes: bool, global: &Global) -> Result<Exi
 }
 
 fn confirm(cluster: &str) -> Result<()> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::refused(
-            "certs renew asks before it restarts control planes, and there is no terminal to ask on",
-        )
-        .hint("look at `provision certs check` and run it again with --yes"));
-    }
-    eprint!("Renew the certificates of cluster {cluster} and restart one control plane after the other? Type yes: ");
-    let _ = std::io::stderr().flush();
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).context(|| "failed to read the answer".into())?;
-    if line.trim() == "yes" { Ok(()) } else { Err(Error::refused("not confirmed; nothing was changed")) }
+    let question =
+        format!("Renew the certificates of cluster {cluster} and restart one control plane after the other?");
+    confirm::yes("certs renew", "restarts control planes", "`provision certs check`", &question)
 }

@@ -1,7 +1,7 @@
 //! `provision etcd restore`
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, IsTerminal as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufReader, Seek as _, SeekFrom};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::apply::carry_out;
 use super::args::Global;
 use super::args_etcd::Restore;
+use super::confirm;
 use super::operation::Operation;
 use super::survey::{Hosts, connect, load, open_bundle, refuse, survey};
 use crate::backup::{Backup, BackupManifest, identities, read};
@@ -89,14 +90,9 @@ pub(super) async fn restore(args: &Restore, global: &Global) -> Result<ExitCode>
     carry_out(&plan, COMMAND, inv.clone(), hosts, Some(bundle), global).await?;
     println!(
         "cluster {} is as it was at {}; what the control planes had before lies in {aside} on each of them",
-        inv.cluster.name,
-        of_time(&backup)
+        inv.cluster.name, backup.manifest.taken_at
     );
     Ok(ExitCode::SUCCESS)
-}
-
-fn of_time(backup: &Backup) -> &str {
-    &backup.manifest.taken_at
 }
 
 fn chosen(inv: &Inventory, on: Option<&str>) -> Result<Node> {
@@ -215,25 +211,11 @@ async fn settled(inv: &Inventory, bundle: &Bundle, hosts: &Hosts, global: &Globa
 }
 
 fn confirm(inv: &Inventory, node: &str, manifest: &BackupManifest, given: Option<&str>) -> Result<()> {
-    let expected = inv.cluster.name.as_str();
-    let typed = match given {
-        Some(text) => text.to_owned(),
-        None if std::io::stdin().is_terminal() => {
-            eprint!(
-                "This ends what is left of cluster {expected}'s control planes and builds them anew from {} on, beginning with \
-                 {node}.\nAll that was changed since then is gone.\nType `{expected}` to go on: ",
-                manifest.taken_at
-            );
-            let _ = std::io::stderr().flush();
-            let mut line = String::new();
-            std::io::stdin().lock().read_line(&mut line).context(|| "failed to read the answer".into())?;
-            line.trim().to_owned()
-        }
-        None => String::new(),
-    };
-    if typed == expected {
-        return Ok(());
-    }
-    Err(Error::refused("not confirmed; nothing was changed")
-        .hint(format!("type it at the prompt, or give --confirm {expected}")))
+    let cluster = inv.cluster.name.as_str();
+    let warning = format!(
+        "This ends what is left of cluster {cluster}'s control planes and builds them anew from {} on, beginning with \
+         {node}.\nAll that was changed since then is gone.",
+        manifest.taken_at
+    );
+    confirm::typed(cluster, given, &warning)
 }

@@ -1,7 +1,7 @@
 //! `provision etcd snapshot`
 
 use std::fs::{DirBuilder, File};
-use std::io::{BufWriter, Read as _, Write};
+use std::io::{BufWriter, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use super::args::Global;
 use super::operation::Operation;
 use super::survey::{connect_some, load};
 use crate::backup::{BackupManifest, Writer, file_name, recipient, surplus};
-use crate::bundle::Digest;
+use crate::bundle::{Digest, hash_file};
 use crate::error::{Context as _, Error, Result};
 use crate::exec::{Cancel, Context, Lease, etcd};
 use crate::facts::gather;
@@ -117,23 +117,13 @@ async fn write(
     let (digest, size) = (Digest::from_hash(written.hash.finalize().as_ref()), written.size);
     drop(written.out);
     partial.as_file().sync_all().context(attempted)?;
-    if hash(partial.path()).context(attempted)? != digest {
+    if hash_file(partial.path()).await? != digest {
         return Err(Error::failed(format!("{} does not hold what was written", target.display()))
             .hint("the disk loses data: write the backup elsewhere"));
     }
     partial.persist_noclobber(&target).map_err(|e| e.error).context(attempted)?;
     File::open(out).and_then(|dir| dir.sync_all()).context(attempted)?;
     Ok((target, manifest, size))
-}
-
-fn hash(path: &Path) -> std::io::Result<Digest> {
-    let (mut file, mut hash, mut buffer) = (File::open(path)?, Sha256::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(Digest::from_hash(hash.finalize().as_ref())),
-            n => hash.update(buffer.get(..n).unwrap_or_default()),
-        }
-    }
 }
 
 fn remove_surplus(dir: &Path, cluster: &str, keep: u32) -> Result<Vec<String>> {

@@ -15,6 +15,7 @@ mod bundle_sign;
 mod bundle_verify;
 mod certs;
 mod certs_renew;
+mod confirm;
 mod etcd_restore;
 mod etcd_snapshot;
 mod init;

@@ -1,13 +1,13 @@
 //! `provision reset`
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::apply::carry_out;
 use super::args::Global;
+use super::confirm;
 use super::survey::{connect, connect_some, load};
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Error, Result};
 use crate::exec::Lease;
 use crate::facts::gather;
 use crate::inventory::Inventory;
@@ -27,7 +27,8 @@ pub(super) async fn reset(
         return Err(Error::new(crate::error::Kind::Usage, format!("host {unknown} is not in the inventory")));
     }
     let expected = if all { inv.cluster.name.clone() } else { names.join(",") };
-    confirm(&expected, confirmation.as_deref(), &names)?;
+    let warning = format!("This removes Kubernetes and everything of provision from {}.", names.join(", "));
+    confirm::typed(&expected, confirmation.as_deref(), &warning)?;
     let _lease = Lease::acquire(&inv.cluster.name, "reset")?;
     let wanted: Vec<_> = inv.nodes().into_iter().filter(|n| names.contains(&n.name)).collect();
     let mut hosts = connect(&wanted, global).await?;
@@ -63,26 +64,4 @@ fn inventory_for_leaving(mut inv: Inventory, names: &[String], all: bool) -> Inv
         inv.hosts.retain(|h| names.first() == Some(&h.name));
     }
     inv
-}
-
-fn confirm(expected: &str, given: Option<&str>, names: &[String]) -> Result<()> {
-    let typed = match given {
-        Some(text) => text.to_owned(),
-        None if std::io::stdin().is_terminal() => {
-            eprint!(
-                "This removes Kubernetes and everything of provision from {}.\nType `{expected}` to go on: ",
-                names.join(", ")
-            );
-            let _ = std::io::stderr().flush();
-            let mut line = String::new();
-            std::io::stdin().lock().read_line(&mut line).context(|| "failed to read the answer".into())?;
-            line.trim().to_owned()
-        }
-        None => String::new(),
-    };
-    if typed == expected {
-        return Ok(());
-    }
-    Err(Error::refused("not confirmed; nothing was changed")
-        .hint(format!("type it at the prompt, or give --confirm {expected}")))
 }

@@ -13,6 +13,7 @@ mod schedule;
 mod state;
 mod tally;
 mod title;
+mod told;
 
 pub use apply::{Context, HostRunner};
 pub use cancel::Cancel;
@@ -27,3 +28,4 @@ pub use retry::{RetryPolicy, is_repeatable, with_retries};
 pub use runner::{Runner, StepNote};
 pub use schedule::{End, Schedule, Skip};
 pub use state::{STATE_VARIABLE, new_operation_id, state_dir};
+pub(crate) use told::told;

@@ -6,11 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt as _;
 
-use super::model::{Facts, HostFacts, fact_probes, host_facts};
+use super::model::{Facts, HostFacts, answer_to, budgets_probe, fact_probes, host_facts};
 use crate::error::Result;
 use crate::host::{Answer, Host, Probe};
 use crate::inventory::{Inventory, Node};
 use crate::kubeadm;
+use crate::resource::{etcd_probe, nodes_probe};
 use crate::upgrade::{Budget, budgets};
 
 fn now_ms() -> i64 {
@@ -26,18 +27,20 @@ pub async fn gather(inv: &Inventory, hosts: &BTreeMap<String, Arc<dyn Host>>, co
         async move {
             let sent = now_ms();
             let answers = host.probe(&probes).await?;
-            Ok::<_, crate::error::Error>((node, host_facts(&answers, sent, now_ms()), answers))
+            let facts = host_facts(&probes, &answers, sent, now_ms());
+            Ok::<_, crate::error::Error>((node, facts, probes, answers))
         }
     });
     let results: Vec<_> = futures::stream::iter(asked).buffer_unordered(concurrency.max(1)).collect().await;
     let mut facts = Facts::default();
     let mut voices: BTreeMap<String, Voice> = BTreeMap::new();
     for result in results {
-        let (node, host, answers): (Node, HostFacts, Vec<Answer>) = result?;
-        if let Some(objects) = shell_ok(answers.get(3)).and_then(|out| kubeadm::nodes(&out).ok()) {
+        let (node, host, probes, answers): (Node, HostFacts, Vec<Probe>, Vec<Answer>) = result?;
+        let said = |probe: Probe| shell_ok(answer_to(&probes, &answers, &probe));
+        if let Some(objects) = said(nodes_probe()).and_then(|out| kubeadm::nodes(&out).ok()) {
             let etcd =
-                shell_ok(answers.get(4)).and_then(|out| out.lines().next().and_then(|l| kubeadm::etcd_members(l).ok()));
-            let budgets = shell_ok(answers.get(5)).and_then(|out| read_budgets(&out));
+                said(etcd_probe()).and_then(|out| out.lines().next().and_then(|l| kubeadm::etcd_members(l).ok()));
+            let budgets = said(budgets_probe(inv)).and_then(|out| read_budgets(&out));
             voices.insert(node.name.clone(), Voice { objects, etcd, budgets });
         }
         facts.hosts.insert(node.name, host);

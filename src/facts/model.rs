@@ -156,23 +156,28 @@ pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
     if node.role.is_control_plane() {
         probes.push(crate::resource::nodes_probe());
         probes.push(crate::resource::etcd_probe());
-        probes.push(shell_probe("budgets", &[&format!("v{}", inv.cluster.version.trim_start_matches('v'))]));
+        probes.push(budgets_probe(inv));
     }
     if inv.registry.is_served_by(&node.name) {
         probes.push(identity_probe());
     }
-    // The last two, whatever is before them.
     probes.push(upgrade_probe());
     probes
 }
 
-/// Reads the answers to [`fact_probes`]. `sent_ms` and `received_ms` are the operator's clock around the round trip.
+/// Asks for the disruption budgets, when another version runs than the inventory wants.
+pub(super) fn budgets_probe(inv: &Inventory) -> Probe {
+    shell_probe("budgets", &[&inv.version_name()])
+}
+
+/// Reads the answers to `probes`, which are [`fact_probes`]. `sent_ms` and `received_ms` are the operator's clock around the round trip.
 #[must_use]
-pub fn host_facts(answers: &[Answer], sent_ms: i64, received_ms: i64) -> HostFacts {
+pub fn host_facts(probes: &[Probe], answers: &[Answer], sent_ms: i64, received_ms: i64) -> HostFacts {
     let stdout = match answers.first() {
         Some(Answer::Shell { stdout, .. }) => stdout.as_str(),
         _ => "",
     };
+    let to = |probe: Probe| answer_to(probes, answers, &probe);
     let map: BTreeMap<&str, &str> = stdout.lines().filter_map(|l| l.split_once('=')).collect();
     let text = |key: &str| map.get(key).map(|v| v.trim().to_owned()).unwrap_or_default();
     let number = |key: &str| text(key).parse::<u64>().unwrap_or(0);
@@ -216,10 +221,15 @@ pub fn host_facts(answers: &[Answer], sent_ms: i64, received_ms: i64) -> HostFac
         modules: prefixed("module."),
         resolves: prefixed("resolves."),
         state: answers.get(1).map(node_state).unwrap_or_default(),
-        registry_ca: answers.iter().rev().nth(1).and_then(registry_ca),
-        pod_cidrs: answers.get(2).map(conflist_cidrs).unwrap_or_default(),
-        upgrade: answers.last().map(upgrade_state).unwrap_or_default(),
+        registry_ca: to(identity_probe()).and_then(registry_ca),
+        pod_cidrs: to(Probe::Content(CNI_CONF.into())).map(conflist_cidrs).unwrap_or_default(),
+        upgrade: to(upgrade_probe()).map(upgrade_state).unwrap_or_default(),
     }
+}
+
+/// The answer to one of the questions.
+pub(super) fn answer_to<'a>(probes: &[Probe], answers: &'a [Answer], probe: &Probe) -> Option<&'a Answer> {
+    probes.iter().position(|p| p == probe).and_then(|at| answers.get(at))
 }
 
 /// The subnets of host-local in a CNI conflist of ours.

@@ -70,6 +70,12 @@ impl ApiEndpoint {
 }
 
 impl Inventory {
+    /// The Kubernetes version that is asked for, as nodes and images name it: with a `v`.
+    #[must_use]
+    pub fn version_name(&self) -> String {
+        format!("v{}", self.cluster.version.trim_start_matches('v'))
+    }
+
     /// Every host with its settings decided, in the inventory's order.
     #[must_use]
     pub fn nodes(&self) -> Vec<Node> {

@@ -140,7 +140,7 @@ fn cluster_configuration(inv: &Inventory, images: &ClusterImages, api: KubeadmAp
         api_version: api.group_version(),
         kind: "ClusterConfiguration",
         cluster_name: inv.cluster.name.clone(),
-        kubernetes_version: format!("v{}", inv.cluster.version.trim_start_matches('v')),
+        kubernetes_version: inv.version_name(),
         control_plane_endpoint: endpoint.authority(),
         image_repository: images.repository.clone(),
         networking: Networking {

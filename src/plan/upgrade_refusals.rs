@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::upgrade_steps::{upgrading, wanted_version};
+use super::upgrade_steps::upgrading;
 use crate::bundle::{ArtifactKind, BundleManifest};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
@@ -13,7 +13,7 @@ use crate::version::KubeVersion;
 
 /// Refuses an upgrade, before anything moves, with every reason there is. Nothing to say when there is no upgrade.
 pub(super) fn refuse_upgrade(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Result<()> {
-    let wanted = wanted_version(inv);
+    let wanted = inv.version_name();
     let objects: Vec<_> = facts.nodes.iter().flatten().collect();
     if objects.iter().all(|o| plain_version(&o.kubelet_version) == wanted) {
         return Ok(());

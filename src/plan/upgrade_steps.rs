@@ -13,11 +13,6 @@ use crate::inventory::{EtcdMode, Inventory, Node};
 use crate::resource::{Membership, is_marked, plain_version};
 use crate::upgrade::{Worker, waves};
 
-/// The version that the inventory asks for, as nodes and images say it.
-pub(super) fn wanted_version(inv: &Inventory) -> String {
-    format!("v{}", inv.cluster.version.trim_start_matches('v'))
-}
-
 /// The phase in which a host in this role gets another version.
 pub(super) fn phase_of(node: &Node) -> PhaseId {
     if node.role.is_control_plane() { PhaseId::UpgradeControlPlane } else { PhaseId::UpgradeWorker }
@@ -25,7 +20,7 @@ pub(super) fn phase_of(node: &Node) -> PhaseId {
 
 /// The members that are not, or not yet all the way, of the version that the inventory asks for.
 pub(super) fn upgrading(inv: &Inventory, facts: &Facts) -> BTreeSet<String> {
-    let wanted = wanted_version(inv);
+    let wanted = inv.version_name();
     let members: Vec<Node> =
         inv.nodes().into_iter().filter(|n| facts.membership(inv, n) == Membership::Member).collect();
     let upgrade = |name: &str| facts.hosts.get(name).map(|h| &h.upgrade);
@@ -52,7 +47,7 @@ pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) 
         return Ok(Vec::new());
     }
     let inv = input.inv;
-    let maker = Maker { input, voice, version: wanted_version(inv) };
+    let maker = Maker { input, voice, version: inv.version_name() };
     let planes: Vec<Node> =
         inv.control_planes().into_iter().filter(|n| input.facts.membership(inv, n) == Membership::Member).collect();
     let first = planes.first().map(|n| n.name.clone()).unwrap_or_default();

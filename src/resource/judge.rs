@@ -161,7 +161,8 @@ pub(crate) fn blob_path(digest: &Digest) -> String {
     format!("{NODE_BLOB_DIR}/{}", digest.hex())
 }
 
-fn node_object(answer: &Answer, node: &str) -> Option<kubeadm::NodeObject> {
+/// The node object of this name in an answer that lists them.
+pub(crate) fn node_object(answer: &Answer, node: &str) -> Option<kubeadm::NodeObject> {
     match answer {
         Answer::Shell { code: 0, stdout, .. } => kubeadm::nodes(stdout).ok()?.into_iter().find(|n| n.name == node),
         _ => None,

@@ -18,7 +18,7 @@ pub(crate) use addons::RELEASE_LABEL;
 pub use addons::{left_over_releases, release_mark, releases_probe};
 pub use cluster::{ControlPlaneHealth, certs_probe, control_plane_health, etcd_probe, nodes_probe};
 pub use file::{block_of, with_block};
-pub(crate) use judge::{VERIFY_NAMESPACE, blob_path, kept_path};
+pub(crate) use judge::{VERIFY_NAMESPACE, blob_path, kept_path, node_object};
 pub use judge::{probes, satisfied};
 pub use node_state::{Membership, NodeState, membership, node_state, node_state_probe};
 pub use registry::{REGISTRY_CA, REGISTRY_DIR, identity_probe, is_valid_ca, registry_ca};

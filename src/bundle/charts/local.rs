@@ -1,10 +1,9 @@
 //! Charts and manifests that lie beside the inventory: kept in the cache like what is fetched.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::pack::{MAX_CHART, pack};
-use crate::bundle::fetch::cached;
-use crate::bundle::full::Writing as _;
+use crate::bundle::fetch::{cached, into_cache};
 use crate::bundle::lockfile::Lock;
 use crate::bundle::manifest::Digest;
 use crate::error::{Context as _, Error, Result};
@@ -60,22 +59,8 @@ pub(super) async fn read_file(inv: &Inventory, path: &Path) -> Result<Vec<u8>> {
 /// Puts bytes into the cache and returns their digest.
 pub(super) async fn keep(bytes: &[u8]) -> Result<Digest> {
     let digest = Digest::of(bytes);
-    let target = cached(&digest);
-    let dir = target.parent().unwrap_or(Path::new("."));
-    tokio::fs::create_dir_all(dir).await.writing(dir, None)?;
-    // A name of its own: two programs may keep the same bytes at once.
-    let partial = dir.join(format!("{}.{}.partial", digest.hex(), std::process::id()));
-    let written = async {
-        let mut file = tokio::fs::File::create(&partial).await?;
-        tokio::io::AsyncWriteExt::write_all(&mut file, bytes).await?;
-        file.sync_all().await?;
-        tokio::fs::rename(&partial, &target).await
-    };
-    let written = written.await;
-    if written.is_err() {
-        let _ = tokio::fs::remove_file(&partial).await;
-    }
-    written.writing(&target, Some(bytes.len() as u64))?;
+    let write = async |partial: PathBuf| tokio::fs::write(partial, bytes).await;
+    into_cache(&digest, Some(bytes.len() as u64), write).await?;
     Ok(digest)
 }
 

@@ -107,12 +107,7 @@ pub(in crate::exec) async fn wait(
 
 /// The node object of this name in the first answer, a list of nodes.
 pub(super) fn node_object(answers: &[Answer], name: &str) -> Option<crate::kubeadm::NodeObject> {
-    match answers.first() {
-        Some(Answer::Shell { code: 0, stdout, .. }) => {
-            crate::kubeadm::nodes(stdout).ok()?.into_iter().find(|n| n.name == name)
-        }
-        _ => None,
-    }
+    crate::resource::node_object(answers.first()?, name)
 }
 
 fn last_seen(answers: &[Answer]) -> String {

@@ -15,8 +15,7 @@ const SLACK: Duration = Duration::from_secs(60);
 
 /// Marks the node and keeps pods off it. One that others keep pods off stays theirs.
 pub(super) async fn cordon(ctx: &Context, through: &str, node: &str, version: &str) -> Result<()> {
-    // The mark that the cordon is ours comes first: killed in between, the next run knows that it may take it off. Both
-    // are in one patch, so that there is no in between.
+    // The cordon and the mark that it is ours are one patch: killed before or after it, the next run knows whose it is.
     const TEXT: &str = r#"# apply:cordon
 k="kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=20s"
 off=$($k get node "$1" -o 'jsonpath={.spec.unschedulable}') || exit 1

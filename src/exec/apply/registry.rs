@@ -37,7 +37,11 @@ pub(super) async fn identity(
     wanted: Option<&Digest>,
 ) -> Result<()> {
     let ca = match existing(ctx, peers, wanted).await? {
-        Some(ca) => ca,
+        Some((peer, cert)) => {
+            let key = content(ctx, peer, "ca.key").await?;
+            let key = key.ok_or_else(|| Error::failed("the registry's CA lost its key").on(peer))?.into();
+            Ca { cert, key }
+        }
         None if wanted.is_none() => new_ca(&ctx.inventory.cluster.name)?,
         None => {
             return Err(Error::failed("the registry's CA that the plan saw is on none of its hosts any more")
@@ -60,21 +64,27 @@ pub(super) async fn identity(
 
 /// Makes the host trust the CA of the registry's hosts.
 pub(super) async fn trust(ctx: &Context, host: &str, peers: &[String], wanted: Option<&Digest>) -> Result<()> {
-    let ca = existing(ctx, peers, wanted).await?.ok_or_else(|| {
+    let (_, cert) = existing(ctx, peers, wanted).await?.ok_or_else(|| {
         Error::failed("no host of the registry has its CA").on(host).hint("run apply again: it is made anew")
     })?;
-    write(ctx, host, REGISTRY_CA, &ca.cert, 0o644).await
+    write(ctx, host, REGISTRY_CA, &cert, 0o644).await
 }
 
-/// The CA that the hosts of the registry have: the wanted one, else the first that can still sign.
-async fn existing(ctx: &Context, peers: &[String], wanted: Option<&Digest>) -> Result<Option<Ca>> {
+/// The CA that the hosts of the registry have: the wanted one, else the first that can still sign. The host and the
+/// certificate; its key is looked for there, and stays there.
+async fn existing<'p>(
+    ctx: &Context,
+    peers: &'p [String],
+    wanted: Option<&Digest>,
+) -> Result<Option<(&'p str, String)>> {
     for peer in peers {
-        let (Some(cert), Some(key)) = (content(ctx, peer, "ca.crt").await?, content(ctx, peer, "ca.key").await?) else {
+        let key = ctx.ask(peer, Probe::File(format!("{REGISTRY_DIR}/ca.key"))).await?;
+        let Some(cert) = content(ctx, peer, "ca.crt").await?.filter(|_| matches!(key, Answer::File(_))) else {
             continue;
         };
         let fits = wanted.is_none_or(|w| *w == Digest::of(cert.as_bytes()));
         if fits && is_valid_ca(&cert, now()) {
-            return Ok(Some(Ca { cert, key: key.into() }));
+            return Ok(Some((peer, cert)));
         }
     }
     Ok(None)

@@ -1,10 +1,9 @@
 //! Tells of work that is no step of a plan as if it were one.
 
 use std::future::Future;
-use std::time::Instant;
 
 use crate::error::Result;
-use crate::exec::{Context, Event, Outcome};
+use crate::exec::{Context, Outcome, told};
 
 /// Does `work` on `host` between the events of a step.
 pub(super) async fn step<T>(
@@ -14,14 +13,7 @@ pub(super) async fn step<T>(
     title: &str,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let (step, host) = (format!("{group}/{host}/{title}"), host.to_owned());
-    ctx.sink.event(&Event::StepStarted { step: step.clone(), host: host.clone(), title: title.to_owned() });
-    let begun = Instant::now();
-    let result = work.await;
-    let outcome = match &result {
-        Ok(_) => Outcome::Changed,
-        Err(error) => Outcome::Failed { error: error.to_string() },
-    };
-    ctx.sink.event(&Event::StepEnded { step, host, outcome, seconds: begun.elapsed().as_secs_f64() });
-    result
+    let id = format!("{group}/{host}/{title}");
+    let work = async { work.await.map(|value| (value, Outcome::Changed)) };
+    told(ctx.sink.as_ref(), &id, host, title.to_owned(), work).await
 }
