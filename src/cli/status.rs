@@ -9,21 +9,24 @@ use super::args::Global;
 use super::survey::{connect_some, load};
 use crate::error::Result;
 use crate::facts::gather;
+use crate::inventory::Role;
 use crate::report::Format;
 use crate::resource::Membership;
 
 /// Shows each host of the inventory: reachable, member, Ready, version, etcd. Exit 1 when something is not well.
 pub(super) async fn status(path: &Path, global: &Global) -> Result<ExitCode> {
     let inv = load(path)?;
-    let (hosts, errors) = connect_some(&inv.nodes(), global).await;
+    let (hosts, errors) = connect_some(&inv.machines(), global).await;
     let facts = gather(&inv, &hosts, global.concurrency).await?;
     let object = |name: &str| facts.nodes.iter().flatten().find(|n| n.name == name);
     let member = |name: &str| facts.etcd.iter().flatten().find(|m| m.name == name);
     let mut well = errors.is_empty() && facts.voice.is_some();
     let mut rows = Vec::new();
-    for node in inv.nodes() {
+    for node in inv.machines() {
         let state = if hosts.contains_key(&node.name) {
             match facts.membership(&inv, &node) {
+                // A host of etcd alone is no member of anything that Kubernetes knows.
+                Membership::Absent if node.role == Role::Etcd && member(&node.name).is_some() => "etcd".to_owned(),
                 Membership::Absent => "bare".to_owned(),
                 Membership::Partial(why) => format!("partial: {why}"),
                 Membership::Member => "member".into(),
@@ -34,7 +37,7 @@ pub(super) async fn status(path: &Path, global: &Global) -> Result<ExitCode> {
             "unreachable".into()
         };
         let ready = object(&node.name).map(|n| n.ready);
-        well &= state == "member" && ready == Some(true);
+        well &= if node.role == Role::Etcd { state == "etcd" } else { state == "member" && ready == Some(true) };
         let etcd = member(&node.name).map(|m| if m.learner { "learner" } else { "member" });
         rows.push(json!({
             "name": node.name, "address": node.address, "role": node.role, "state": state, "ready": ready,

@@ -7,7 +7,7 @@ use super::desired::{Desired, When};
 use super::model::{PhaseId, Step, StepId};
 use super::textdiff::file_diff;
 use crate::host::{Answer, Probe};
-use crate::resource::{REGISTRY_DIR, probes, satisfied};
+use crate::resource::{ETCD_DIR, REGISTRY_DIR, probes, satisfied};
 
 /// Answers by host and question.
 pub type Observations = BTreeMap<String, BTreeMap<Probe, Answer>>;
@@ -94,6 +94,7 @@ fn writes(action: &Action) -> Vec<String> {
         Action::WriteFile { path, .. } | Action::InstallBlob { path, .. } => vec![path.clone()],
         Action::UnpackBlob { members, .. } => members.iter().map(|m| m.path.clone()).collect(),
         Action::RegistryIdentity { .. } => vec![format!("{REGISTRY_DIR}/server.crt")],
+        Action::EtcdIdentity { .. } => ["server", "peer"].map(|c| format!("{ETCD_DIR}/{c}.crt")).into(),
         _ => Vec::new(),
     }
 }

@@ -126,6 +126,8 @@ fn disruption(action: &Action) -> Disruption {
         | Action::ImportImage { .. }
         | Action::RegistryIdentity { .. }
         | Action::RegistryTrust { .. }
+        | Action::EtcdIdentity { .. }
+        | Action::EtcdClient { .. }
         | Action::NodeMeta { .. }
         | Action::ApplyManifest { .. }
         | Action::HelmRelease { .. }
@@ -136,7 +138,7 @@ fn disruption(action: &Action) -> Disruption {
         | Action::Gate { .. } => Disruption::Quiet,
         Action::Unit { .. } | Action::KubeadmUpgrade { .. } | Action::RestartPods { .. } => Disruption::RestartsService,
         Action::Drain { .. } => Disruption::MovesPods,
-        Action::KubeadmInit { .. } | Action::KubeadmJoin { .. } => Disruption::Membership,
+        Action::KubeadmInit { .. } | Action::KubeadmJoin { .. } | Action::EtcdEnter { .. } => Disruption::Membership,
         Action::ResetPartial { .. } | Action::ResetHost { .. } => Disruption::Destructive,
     }
 }

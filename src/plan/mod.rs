@@ -5,6 +5,7 @@ mod addon_steps;
 mod assemble;
 mod cluster_steps;
 mod desired;
+mod etcd_steps;
 mod host_steps;
 mod mirrors;
 mod model;

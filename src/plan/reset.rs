@@ -8,6 +8,7 @@ use super::model::{Disruption, Fingerprints, PLAN_FORMAT, PhaseId, Plan, Step};
 use super::registry_steps::REGISTRY_UNIT;
 use crate::bundle::Digest;
 use crate::inventory::Inventory;
+use crate::resource::ETCD_UNIT;
 
 /// Everything of ours on a host, as files: what is shared with others is never removed as a whole directory.
 const FILES: &[&str] = &[
@@ -30,6 +31,8 @@ const FILES: &[&str] = &[
     "/usr/local/bin/kubelet",
     "/usr/local/bin/kubectl",
     "/usr/local/bin/crictl",
+    "/etc/systemd/system/provision-etcd.service",
+    "/usr/local/bin/etcd",
     "/usr/local/bin/etcdctl",
     "/usr/local/bin/etcdutl",
     "/usr/local/bin/helm",
@@ -53,6 +56,9 @@ const DIRS: &[&str] = &[
     "/var/lib/cni",
     "/opt/cni/bin",
     "/etc/kubernetes",
+    // systemd's own form of a state directory whose user is made when the unit starts.
+    "/var/lib/provision-etcd",
+    "/var/lib/private/provision-etcd",
 ];
 
 /// A plan that makes these hosts bare, one after the other.
@@ -69,7 +75,9 @@ pub fn reset_plan(inv: &Inventory, names: &[String]) -> Plan {
             action: Action::ResetHost {
                 node: name.clone(),
                 files: files.clone(),
-                units: ["kubelet.service", ROUTES_UNIT, REGISTRY_UNIT, "containerd.service"].map(str::to_owned).into(),
+                units: ["kubelet.service", ETCD_UNIT, ROUTES_UNIT, REGISTRY_UNIT, "containerd.service"]
+                    .map(str::to_owned)
+                    .into(),
                 dirs: DIRS.iter().map(|d| (*d).to_owned()).collect(),
             },
             reason: "asked for".into(),

@@ -9,7 +9,7 @@ use super::model::{PhaseId, StepId};
 use super::planner::Input;
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::inventory::{EtcdMode, Inventory, Node};
+use crate::inventory::{Inventory, Node};
 use crate::resource::{Membership, is_marked, plain_version};
 use crate::upgrade::{Worker, waves};
 
@@ -54,7 +54,7 @@ pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) 
     let mut all = Vec::new();
     let mut previous: Vec<StepId> = barrier.to_vec();
     let behind: Vec<&Node> = planes.iter().filter(|n| input.upgrading.contains(&n.name)).collect();
-    if inv.etcd.mode == EtcdMode::Stacked {
+    if inv.etcd.is_ours() {
         let mut snapshot = HostSteps::new(voice);
         let path = format!("/var/lib/provision/snapshots/before-{}.db", maker.version);
         let why = "what etcd holds now can be had back";
@@ -275,8 +275,8 @@ impl Maker<'_> {
     }
 
     fn etcd(&self, timeout_s: u64) -> Option<Action> {
-        let stacked = self.input.inv.etcd.mode == EtcdMode::Stacked;
+        let ours = self.input.inv.etcd.is_ours();
         let known = self.input.facts.etcd.iter().flatten().map(|m| m.name.clone());
-        stacked.then(|| Action::WaitEtcdMembers { members: known.collect(), timeout_s })
+        ours.then(|| Action::WaitEtcdMembers { members: known.collect(), timeout_s })
     }
 }

@@ -3,7 +3,9 @@
 
 mod addons;
 mod cluster;
+mod etcd;
 mod file;
+mod identity;
 mod judge;
 mod node_state;
 mod packages;
@@ -17,11 +19,16 @@ mod upgrade;
 pub(crate) use addons::RELEASE_LABEL;
 pub use addons::{left_over_releases, release_mark, releases_probe};
 pub use cluster::{ControlPlaneHealth, certs_probe, control_plane_health, etcd_probe, nodes_probe};
+pub use etcd::{
+    ETCD_CLIENT, ETCD_DIR, ETCD_FORMED, ETCD_INITIAL, ETCD_UNIT, EtcdHost, etcd_client_probe, etcd_host,
+    etcd_host_probe, etcd_identity_probe,
+};
 pub use file::{block_of, with_block};
+pub use identity::{RENEW_DAYS, is_valid_ca};
 pub(crate) use judge::{VERIFY_NAMESPACE, blob_path, kept_path, node_object};
 pub use judge::{probes, satisfied};
 pub use node_state::{Membership, NodeState, membership, node_state, node_state_probe};
-pub use registry::{REGISTRY_CA, REGISTRY_DIR, identity_probe, is_valid_ca, registry_ca};
+pub use registry::{REGISTRY_CA, REGISTRY_DIR, registry_ca, registry_probe};
 pub use shell::{SHELL_PROBES, shell_probe};
 pub use system::{ModuleState, module_probe, module_state};
 pub use upgrade::{UpgradeState, is_marked, plain_version, upgrade_probe, upgrade_state};

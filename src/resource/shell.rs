@@ -23,7 +23,8 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
         "rpm -q --qf '%{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE}\\n' \"$@\" 2>/dev/null | grep -v ' is not installed$' || true\n",
     ),
     ("control-plane", include_str!("control_plane.sh")),
-    ("etcd", include_str!("etcd.sh")),
+    ("etcd", concat!(include_str!("etcd_access.sh"), include_str!("etcd.sh"))),
+    ("etcd-host", include_str!("etcd_host.sh")),
     ("certs", include_str!("certs.sh")),
     (
         "release",
@@ -34,7 +35,7 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
         "export KUBECONFIG=/etc/kubernetes/admin.conf PATH=$PATH:/usr/local/bin\ncommand -v helm >/dev/null || exit 0\nhelm list --all-namespaces --selector \"$1\" -o json\n",
     ),
     ("manifest", include_str!("manifest.sh")),
-    ("registry-identity", include_str!("registry_identity.sh")),
+    ("identity", include_str!("identity.sh")),
     ("upgrade", include_str!("upgrade.sh")),
     ("budgets", include_str!("budgets.sh")),
     ("snapshot", include_str!("snapshot.sh")),

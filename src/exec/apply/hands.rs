@@ -91,6 +91,8 @@ fn is_local(action: &Action) -> bool {
         | Action::InstallPackages { .. }
         | Action::RegistryIdentity { .. }
         | Action::RegistryTrust { .. }
+        | Action::EtcdIdentity { .. }
+        | Action::EtcdClient { .. }
         | Action::KeepVersion { .. }
         | Action::ImportImage { .. } => true,
         Action::ResetPartial { .. }
@@ -104,6 +106,7 @@ fn is_local(action: &Action) -> bool {
         | Action::WaitControlPlane { .. }
         | Action::WaitEtcdMembers { .. }
         | Action::TestPodNetwork { .. }
+        | Action::EtcdEnter { .. }
         | Action::EtcdSnapshot { .. }
         | Action::KubeadmUpgrade { .. }
         | Action::Cordon { .. }
@@ -129,6 +132,7 @@ impl Runner for HostRunner {
                 | Action::RestartPods { .. }
                 | Action::PutBlob { .. }
                 | Action::RegistryTrust { ca: None, .. }
+                | Action::EtcdClient { ca: None, .. }
         );
         if applied && unseen {
             // Nothing on the hosts shows that a test ran well, or that something was started once more. And a blob got its

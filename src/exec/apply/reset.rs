@@ -15,7 +15,9 @@ pub(in crate::exec) const CLEAR: &str = include_str!("reset.sh");
 const BARE: &str = include_str!("bare.sh");
 
 pub(super) async fn partial(ctx: &Context, host: &str, node: &str, control_plane: bool) -> Result<()> {
-    leave(ctx, host, node, control_plane).await?;
+    // A member that runs as a unit has no part in what broke.
+    let member = control_plane && ctx.inventory.etcd.mode == EtcdMode::Stacked;
+    leave(ctx, host, node, member).await?;
     ctx.script(host, "clear", CLEAR, &[], TIMEOUT, "clear what a broken join left").await.map(drop)
 }
 
@@ -28,7 +30,9 @@ pub(super) async fn host(
     dirs: &[String],
 ) -> Result<()> {
     let control_plane = ctx.inventory.control_planes().iter().any(|n| n.name == node);
-    leave(ctx, host, node, control_plane).await?;
+    let etcd = &ctx.inventory.etcd;
+    let member = control_plane && etcd.mode == EtcdMode::Stacked || etcd.runs_on(node);
+    leave(ctx, host, node, member).await?;
     ctx.script(host, "clear", CLEAR, &[], TIMEOUT, "clear the node").await?;
     let (units, files, dirs) = (units.join(" "), files.join(" "), dirs.join(" "));
     ctx.script(host, "bare", BARE, &[&units, &files, &dirs], TIMEOUT, "make the host bare").await.map(drop)
@@ -36,7 +40,7 @@ pub(super) async fn host(
 
 /// Takes the node out of the cluster through a control plane that stays: its etcd member, then its node object. With no
 /// such control plane there is nobody to tell. Never removes a member when that would lose quorum.
-async fn leave(ctx: &Context, host: &str, node: &str, control_plane: bool) -> Result<()> {
+async fn leave(ctx: &Context, host: &str, node: &str, member: bool) -> Result<()> {
     let others: Vec<_> = ctx
         .inventory
         .control_planes()
@@ -53,7 +57,7 @@ async fn leave(ctx: &Context, host: &str, node: &str, control_plane: bool) -> Re
         if !object.ok() {
             continue;
         }
-        if control_plane && ctx.inventory.etcd.mode == EtcdMode::Stacked {
+        if member {
             leave_etcd(ctx, host, node, &other.name).await?;
         }
         if !object.text().trim().is_empty() {
@@ -85,7 +89,11 @@ async fn leave_etcd(ctx: &Context, host: &str, node: &str, through: &str) -> Res
             "removing etcd member {node} would lose quorum: {healthy_others} of the {left} others are healthy"
         ))
         .on(host)
-        .hint("bring the other control planes back first"));
+        .hint("bring the other members back first"));
+    }
+    if ctx.inventory.etcd.runs_on(node) {
+        let args = ["member", "remove", &format!("{:x}", member.id)];
+        return super::etcd::change(ctx, through, &args, &format!("remove etcd member {node}")).await;
     }
     let p = "/etc/kubernetes/pki/etcd";
     let argv = [

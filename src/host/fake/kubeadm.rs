@@ -59,6 +59,11 @@ impl World {
 
     fn enter(&mut self, name: &str, config: &str, control_plane: bool, now: u64, half: bool) -> Output {
         let serial = self.next_serial();
+        let apart = self.etcd_is_apart();
+        if apart && control_plane && !(self.quorum() && self.has_etcd_client(name)) {
+            return broken(1, "[ERROR ExternalEtcdVersion]: couldn't reach etcd");
+        }
+        let first = if apart { self.nodes.is_empty() } else { self.etcd.is_empty() };
         let Some(m) = self.machines.get_mut(name) else { return broken(255, "no machine") };
         if config.is_empty() {
             return broken(1, "no configuration");
@@ -79,13 +84,17 @@ impl World {
             for conf in ["admin", "controller-manager", "scheduler"] {
                 m.write(&format!("/etc/kubernetes/{conf}.conf"), b"conf", 0o600, now);
             }
-            m.write("/etc/kubernetes/manifests/etcd.yaml", b"pod", 0o600, now);
-            m.write("/var/lib/etcd/member", b"", 0o700, now);
+            if !apart {
+                m.write("/etc/kubernetes/manifests/etcd.yaml", b"pod", 0o600, now);
+                m.write("/var/lib/etcd/member", b"", 0o700, now);
+            }
             self.write_components(name, &version, now);
-            if self.etcd.is_empty() {
+            if first {
                 self.configured.clone_from(&version);
             }
-            self.etcd.insert(name.to_owned(), serial);
+            if !apart {
+                self.etcd.insert(name.to_owned(), serial);
+            }
         }
         let mut node = NodeRecord::default();
         node.labels.insert("kubernetes.io/hostname".into(), name.to_owned());

@@ -4,6 +4,7 @@ mod backup;
 mod charts;
 mod cluster;
 mod endpoint;
+mod etcd;
 mod files;
 mod hosts;
 mod judge;
