@@ -181,10 +181,10 @@ fn installs<'a>(input: &Input<'a>, node: &Node, arch: Arch) -> Result<Vec<(&'a A
     }
     all.push(unpacked(input.parts.get(ArtifactKind::Archive, "containerd", arch)?, "/usr/local/bin", &[]));
     all.push(unpacked(input.parts.get(ArtifactKind::Archive, "cni-plugins", arch)?, "/opt/cni/bin", &[]));
+    all.extend(etcd_installs(input, node, arch)?);
     if node.role.is_control_plane() && !input.inv.charts.is_empty() {
         all.push(unpacked(input.parts.get(ArtifactKind::Archive, "helm", arch)?, "/usr/local/bin", &["helm"]));
     }
-    all.extend(etcd_installs(input, node, arch)?);
     if let Some(crictl) = input.parts.find(ArtifactKind::Archive, "crictl", arch) {
         all.push(unpacked(crictl, "/usr/local/bin", &["crictl"]));
     }
