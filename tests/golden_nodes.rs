@@ -114,12 +114,11 @@ fn units_and_small_files() {
 fn balancers_and_virtual_addresses() {
     let inv = sample("ha-haproxy.toml", "1.36.2");
     let worker = inv.workers().remove(0);
-    insta::assert_snapshot!("haproxy-control-plane", template::haproxy_cfg(&inv, &first(&inv)).unwrap());
-    insta::assert_snapshot!("haproxy-worker", template::haproxy_cfg(&inv, &worker).unwrap());
-    insta::assert_snapshot!(
-        "haproxy-pod",
-        template::haproxy_pod(&inv, &worker, "docker.io/library/haproxy:3.2").unwrap()
-    );
+    let planes = inv.control_planes();
+    let cfg = template::haproxy_cfg(&inv, &planes, &worker).unwrap();
+    insta::assert_snapshot!("haproxy-control-plane", template::haproxy_cfg(&inv, &planes, &planes[0]).unwrap());
+    insta::assert_snapshot!("haproxy-worker", cfg);
+    insta::assert_snapshot!("haproxy-pod", template::haproxy_pod(&inv, &cfg, "docker.io/library/haproxy:3.2").unwrap());
     let inv = sample("ha-keepalived.toml", "1.36.2");
     let second = inv.control_planes().remove(1);
     insta::assert_snapshot!("keepalived-first", template::keepalived_conf(&inv, &first(&inv)).unwrap());

@@ -16,7 +16,7 @@ pub const CORDONED_BY: &str = "cordoned-by";
 pub const UPGRADING_TO: &str = "upgrading-to";
 
 /// A node object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NodeObject {
     /// Its name.
     pub name: String,

@@ -1,6 +1,7 @@
 //! From wanted actions and the hosts' answers to the steps of a plan. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::action::Action;
 use super::desired::{Desired, When};
@@ -36,91 +37,95 @@ fn answers(wanted: &Desired, seen: &Observations) -> Vec<Answer> {
 /// needs what that one needed.
 #[must_use]
 pub fn assemble(desired: &[Desired], seen: &Observations) -> Vec<Step> {
-    let drifted: BTreeSet<&str> =
-        desired.iter().filter(|d| !satisfied(&d.action, &answers(d, seen))).map(|d| d.id.as_str()).collect();
-    let mut chosen: BTreeSet<&str> = BTreeSet::new();
+    let places: HashMap<&str, usize> = desired.iter().enumerate().map(|(at, d)| (d.id.as_str(), at)).collect();
+    let drifted: Vec<bool> = desired.iter().map(|d| !satisfied(&d.action, &answers(d, seen))).collect();
+    let mut chosen = vec![false; desired.len()];
     // What the chosen steps write, and when: a unit that was started before is started again in the same run.
-    let mut written: BTreeMap<(&str, String), PhaseId> = BTreeMap::new();
+    let mut written: HashMap<(&str, Cow<'_, str>), PhaseId> = HashMap::new();
     // The conditions refer to one another in both directions, so choose until nothing is added.
     loop {
-        let before = chosen.len();
-        for wanted in desired {
-            let stale = match &wanted.action {
-                Action::Unit { started_after, .. } => {
-                    let before = |f: &String| {
-                        written.get(&(wanted.host.as_str(), f.clone())).is_some_and(|p| *p <= wanted.phase)
-                    };
-                    started_after.iter().any(before)
-                }
+        let mut added = false;
+        for (at, wanted) in desired.iter().enumerate() {
+            if chosen[at] {
+                continue;
+            }
+            let stale = || match &wanted.action {
+                Action::Unit { started_after, .. } => started_after.iter().any(|f| {
+                    written.get(&(wanted.host.as_str(), Cow::Borrowed(f))).is_some_and(|p| *p <= wanted.phase)
+                }),
                 _ => false,
             };
-            let drift = stale || drifted.contains(wanted.id.as_str());
-            let with = |ids: &[StepId]| ids.iter().any(|id| chosen.contains(id.as_str()));
+            let drift = || drifted[at] || stale();
+            let with = |ids: &[StepId]| ids.iter().any(|id| places.get(id.as_str()).is_some_and(|p| chosen[*p]));
             let take = match &wanted.when {
-                When::Drift => drift,
-                When::DriftOrWith(ids) => drift || with(ids),
-                When::OnlyWith(ids) => drift && with(ids),
+                When::Drift => drift(),
+                When::DriftOrWith(ids) => drift() || with(ids),
+                When::OnlyWith(ids) => drift() && with(ids),
                 When::AlwaysWith(ids) => with(ids),
             };
-            if take && chosen.insert(&wanted.id) {
-                let files = writes(&wanted.action).into_iter();
-                written.extend(files.map(|path| ((wanted.host.as_str(), path), wanted.phase)));
+            if take {
+                (chosen[at], added) = (true, true);
+                written.extend(writes(&wanted.action).map(|path| ((wanted.host.as_str(), path), wanted.phase)));
             }
         }
-        if chosen.len() == before {
+        if !added {
             break;
         }
     }
-    let by_id: BTreeMap<&str, &Desired> = desired.iter().map(|d| (d.id.as_str(), d)).collect();
     desired
         .iter()
-        .filter(|d| chosen.contains(d.id.as_str()))
-        .map(|d| Step {
+        .enumerate()
+        .filter(|(at, _)| chosen[*at])
+        .map(|(_, d)| Step {
             id: d.id.clone(),
             phase: d.phase,
             host: d.host.clone(),
             reason: d.reason.clone(),
-            diff: diff_of(&d.action, &answers(d, seen)),
+            diff: diff_of(d, seen),
             disruption: d.disruption,
-            needs: needs(d, &by_id, &chosen),
+            needs: needs(d, desired, &places, &chosen),
             action: d.action.clone(),
         })
         .collect()
 }
 
 /// The files that an action writes and a unit may have been started with.
-fn writes(action: &Action) -> Vec<String> {
-    match action {
-        Action::WriteFile { path, .. } | Action::InstallBlob { path, .. } => vec![path.clone()],
-        Action::UnpackBlob { members, .. } => members.iter().map(|m| m.path.clone()).collect(),
-        Action::RegistryIdentity { .. } => vec![format!("{REGISTRY_DIR}/server.crt")],
-        _ => Vec::new(),
-    }
+fn writes(action: &Action) -> impl Iterator<Item = Cow<'_, str>> {
+    let (one, members) = match action {
+        Action::WriteFile { path, .. } | Action::InstallBlob { path, .. } => {
+            (Some(Cow::Borrowed(path.as_str())), &[][..])
+        }
+        Action::UnpackBlob { members, .. } => (None, members.as_slice()),
+        Action::RegistryIdentity { .. } => (Some(Cow::Owned(format!("{REGISTRY_DIR}/server.crt"))), &[][..]),
+        _ => (None, &[][..]),
+    };
+    one.into_iter().chain(members.iter().map(|m| Cow::Borrowed(m.path.as_str())))
 }
 
-fn needs(wanted: &Desired, by_id: &BTreeMap<&str, &Desired>, chosen: &BTreeSet<&str>) -> Vec<StepId> {
+fn needs(wanted: &Desired, desired: &[Desired], places: &HashMap<&str, usize>, chosen: &[bool]) -> Vec<StepId> {
     let mut found: BTreeSet<&str> = BTreeSet::new();
-    let mut visited: BTreeSet<&str> = BTreeSet::new();
-    let mut open: Vec<&str> = wanted.after.iter().map(String::as_str).collect();
+    let mut gone: HashSet<usize> = HashSet::new();
+    let mut open: Vec<&StepId> = wanted.after.iter().collect();
     while let Some(id) = open.pop() {
-        if !visited.insert(id) {
-            continue;
-        }
-        if chosen.contains(id) {
-            found.insert(id);
-        } else if let Some(gone) = by_id.get(id) {
-            open.extend(gone.after.iter().map(String::as_str));
+        match places.get(id.as_str()) {
+            Some(at) if chosen[*at] => _ = found.insert(id),
+            Some(at) if gone.insert(*at) => open.extend(&desired[*at].after),
+            _ => {}
         }
     }
     found.into_iter().map(str::to_owned).collect()
 }
 
-fn diff_of(action: &Action, answers: &[Answer]) -> Option<String> {
+fn diff_of(wanted: &Desired, seen: &Observations) -> Option<String> {
+    if !matches!(wanted.action, Action::WriteFile { .. } | Action::WriteBlock { .. }) {
+        return None;
+    }
+    let answers = answers(wanted, seen);
     let content = |a: &Answer| match a {
         Answer::File(f) => f.content.as_ref().map(|c| String::from_utf8_lossy(c).into_owned()),
         _ => None,
     };
-    match action {
+    match &wanted.action {
         Action::WriteFile { path, content: new, mode } => {
             let old = answers.first();
             let mut diff = file_diff(path, old.and_then(content).as_deref(), new);

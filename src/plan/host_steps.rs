@@ -11,7 +11,7 @@ use super::registry_steps;
 use super::upgrade_steps::phase_of;
 use crate::bundle::{Artifact, ArtifactKind, Digest};
 use crate::error::{Error, Result};
-use crate::facts::CNI_CONF;
+use crate::facts::{CNI_CONF, HostFacts};
 use crate::inventory::{Arch, CniPlugin, EndpointMode, Inventory, Node};
 use crate::resource::{Membership, ModuleState, REGISTRY_CA, template};
 
@@ -50,7 +50,8 @@ pub(super) fn kubelet_unit(active: bool) -> Action {
 /// Everything up to the runtime.
 pub(super) fn before_join(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> Result<()> {
     let inv = input.inv;
-    let facts = input.facts.hosts.get(&node.name).cloned().unwrap_or_default();
+    let unknown = HostFacts::default();
+    let facts = input.facts.hosts.get(&node.name).unwrap_or(&unknown);
     let arch =
         facts.arch().ok_or_else(|| Error::failed(format!("unknown machine `{}`", facts.machine)).on(&node.name))?;
     let mut prepare = |what: &str, action: Action, why: &str| steps.add(PhaseId::Prepare, what, action, why);
@@ -147,7 +148,7 @@ fn is_kube(artifact: &Artifact) -> bool {
 
 /// Kubernetes' own binaries on a host.
 pub(super) fn kube_installs<'a>(input: &Input<'a>, node: &Node) -> Result<Vec<(&'a Artifact, Action)>> {
-    let arch = input.facts.hosts.get(&node.name).and_then(crate::facts::HostFacts::arch).unwrap_or(Arch::Amd64);
+    let arch = input.facts.hosts.get(&node.name).and_then(HostFacts::arch).unwrap_or(Arch::Amd64);
     Ok(installs(input, node, arch)?.into_iter().filter(|(a, _)| is_kube(a)).collect())
 }
 
@@ -258,21 +259,15 @@ fn balancer(input: &Input<'_>, node: &Node, add: &mut impl FnMut(&str, Action, &
     };
     match inv.endpoint.mode {
         EndpointMode::Haproxy => {
-            add(
-                "haproxy-config",
-                file("/etc/provision/haproxy.cfg", template::haproxy_cfg(inv, node)?),
-                "the balancer's backends",
-            );
-            let pod = template::haproxy_pod(inv, node, &image("haproxy")?)?;
+            let cfg = template::haproxy_cfg(inv, &input.planes, node)?;
+            let pod = template::haproxy_pod(inv, &cfg, &image("haproxy")?)?;
+            add("haproxy-config", file("/etc/provision/haproxy.cfg", cfg), "the balancer's backends");
             add("haproxy-pod", secret(format!("{MANIFESTS}/haproxy.yaml"), pod), "the balancer on the host itself");
         }
         EndpointMode::KeepalivedHaproxy if control_plane => {
-            add(
-                "haproxy-config",
-                file("/etc/provision/haproxy.cfg", template::haproxy_cfg(inv, node)?),
-                "the balancer's backends",
-            );
-            let pod = template::haproxy_pod(inv, node, &image("haproxy")?)?;
+            let cfg = template::haproxy_cfg(inv, &input.planes, node)?;
+            let pod = template::haproxy_pod(inv, &cfg, &image("haproxy")?)?;
+            add("haproxy-config", file("/etc/provision/haproxy.cfg", cfg), "the balancer's backends");
             add(
                 "haproxy-pod",
                 secret(format!("{MANIFESTS}/haproxy.yaml"), pod),
@@ -338,7 +333,7 @@ pub(super) fn cni(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> 
 
 /// The images a host runs.
 pub(super) fn images(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> Result<()> {
-    let arch = input.facts.hosts.get(&node.name).and_then(crate::facts::HostFacts::arch).unwrap_or(Arch::Amd64);
+    let arch = input.facts.hosts.get(&node.name).and_then(HostFacts::arch).unwrap_or(Arch::Amd64);
     for image in input.parts.preloaded(arch, node.role.is_control_plane())? {
         let manifest = image
             .blobs

@@ -33,6 +33,8 @@ pub const JOINED_FILE: &str = "/etc/provision/joined";
 pub(super) struct Input<'a> {
     pub inv: &'a Inventory,
     pub facts: &'a Facts,
+    /// The control planes of the inventory.
+    pub planes: Vec<Node>,
     pub parts: Parts<'a>,
     pub images: ClusterImages,
     pub pod_cidrs: BTreeMap<String, Vec<IpNet>>,
@@ -52,6 +54,7 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
         facts,
         images: parts.cluster_images()?,
         pod_cidrs: allot(inv, facts)?,
+        planes: inv.control_planes(),
         parts,
         upgrading: upgrading(inv, facts),
     };
@@ -68,7 +71,7 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
     // The barrier: nobody goes on to kubeadm before every host has all its images.
     let barrier: Vec<StepId> = hosts.iter().filter_map(HostSteps::last_id).collect();
     let member = |n: &Node| facts.membership(inv, n) == Membership::Member;
-    let control_planes = inv.control_planes();
+    let control_planes = &input.planes;
     let exists = control_planes.iter().any(member);
     let Some(first) = control_planes.iter().find(|n| member(n)).or(control_planes.first()) else {
         return Err(Error::invalid("the inventory has no control plane"));
@@ -88,7 +91,7 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
     for node in order {
         let Some(steps) = places.get(node.name.as_str()).and_then(|at| hosts.get_mut(*at)) else { continue };
         let sponsors: Vec<String> = std::iter::once(first)
-            .chain(&control_planes)
+            .chain(control_planes)
             .filter(|n| n.name != node.name && (member(n) || joined.contains_key(n.name.as_str())))
             .map(|n| n.name.clone())
             .fold(Vec::new(), |mut all, name| {
@@ -110,9 +113,11 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
     }
     let upgraded = upgrades.last().map(|d| d.id.clone());
     let lasts: Vec<StepId> = hosts.iter().filter_map(HostSteps::last_id).chain(upgraded).collect();
-    let of_host = |name: &str| upgrades.iter().filter(|d| d.host == name).map(|d| d.id.clone()).collect::<Vec<_>>();
-    let host_ids: BTreeMap<&str, Vec<StepId>> =
-        nodes.iter().zip(&hosts).map(|(n, h)| (n.name.as_str(), [h.ids(), of_host(&n.name)].concat())).collect();
+    let mut host_ids: BTreeMap<&str, Vec<StepId>> =
+        nodes.iter().zip(&hosts).map(|(n, h)| (n.name.as_str(), h.ids())).collect();
+    for step in &upgrades {
+        host_ids.entry(&step.host).or_default().push(step.id.clone());
+    }
     let cluster = cluster_steps(&input, &voice, &first.name, &joined, &lasts, &host_ids);
     // Pods may want the labels. The tests of the cluster do not wait for addons, which may fail for reasons of their own.
     let labels = cluster.iter().filter(|d| d.phase == PhaseId::Label).map(|d| d.id.clone());

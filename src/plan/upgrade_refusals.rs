@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::upgrade_steps::upgrading;
+use super::upgrade_steps::{in_pools, upgrading};
 use crate::bundle::{ArtifactKind, BundleManifest};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::inventory::{EtcdMode, Inventory, Unfinished};
 use crate::resource::{is_marked, plain_version};
-use crate::upgrade::{InUse, Release, Running, dropped, never, refusals};
+use crate::upgrade::{InUse, Release, Running, dropped, never, refusals, without_room};
 use crate::version::KubeVersion;
 
 /// Refuses an upgrade, before anything moves, with every reason there is. Nothing to say when there is no upgrade.
@@ -42,10 +42,12 @@ pub(super) fn refuse_upgrade(inv: &Inventory, bundle: &BundleManifest, facts: &F
     let oldest = running.api_servers.values().chain(running.kubelets.values()).min().copied();
     let mut judged = refusals(&running, target, inv);
     judged.extend(oldest.map(|from| dropped(from, target, &InUse::of(inv))).transpose()?.unwrap_or_default());
+    let behind = upgrading(inv, facts);
+    judged.extend(without_room(&in_pools(&inv.workers(), facts), &inv.upgrade, &behind));
     match &facts.budgets {
         // Pods that may be deleted in the end do not stand in the way.
         Some(budgets) if inv.upgrade.drain.unfinished != Unfinished::Force => {
-            judged.extend(never(budgets, &upgrading(inv, facts)));
+            judged.extend(never(budgets, &behind));
         }
         Some(_) => {}
         None => add(

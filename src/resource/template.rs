@@ -117,22 +117,19 @@ pub fn kubelet_dropin() -> Result<String> {
 }
 
 /// The balancer's configuration: it listens on every address of a control plane (joining hosts borrow it) and on
-/// loopback elsewhere.
-pub fn haproxy_cfg(inv: &Inventory, node: &Node) -> Result<String> {
+/// loopback elsewhere. `planes` are the inventory's control planes: to look for them once a node is work for nothing.
+pub fn haproxy_cfg(inv: &Inventory, planes: &[Node], node: &Node) -> Result<String> {
     let port = inv.api_endpoint().port;
     let bind = if node.role.is_control_plane() { format!("*:{port}") } else { format!("127.0.0.1:{port}") };
-    let backends: Vec<_> = inv
-        .control_planes()
-        .into_iter()
-        .map(|n| json!({ "name": n.name, "address": authority(n.address, 6443) }))
-        .collect();
+    let backends: Vec<_> =
+        planes.iter().map(|n| json!({ "name": n.name, "address": authority(n.address, 6443) })).collect();
     render_with("haproxy.cfg", json!({ "bind": bind, "backends": backends }))
 }
 
-/// The balancer's static pod. Its annotation holds the digest of the configuration, so that the kubelet restarts it
-/// when that changes.
-pub fn haproxy_pod(inv: &Inventory, node: &Node, image: &str) -> Result<String> {
-    let digest = Digest::of(haproxy_cfg(inv, node)?.as_bytes());
+/// The balancer's static pod. Its annotation holds the digest of the configuration `cfg`, so that the kubelet restarts
+/// it when that changes.
+pub fn haproxy_pod(inv: &Inventory, cfg: &str, image: &str) -> Result<String> {
+    let digest = Digest::of(cfg.as_bytes());
     render_with("haproxy.yaml", json!({ "image": image, "digest": digest.hex(), "port": inv.api_endpoint().port }))
 }
 

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::{
-    addons, cluster, drain, files, gate, images, join, network, packages, registry, reset, system, units, upgrade,
+    addons, cluster, drain, files, gate, images, join, network, packages, registry, reset, room, system, units, upgrade,
 };
 use crate::error::Result;
 use crate::exec::StepNote;
@@ -74,7 +74,7 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
         Action::KubeadmUpgrade { version, first, control_plane, ignore_preflight_errors } => {
             upgrade::kubeadm(ctx, host, version, *first, *control_plane, ignore_preflight_errors).await
         }
-        Action::Cordon { node, version, through } => drain::cordon(ctx, through, node, version).await,
+        Action::Cordon { node, version, through } => room::take(ctx, through, node, version).await,
         Action::Drain { node, through, timeout_s, grace_s, unfinished } => {
             drain::drain(ctx, through, node, *timeout_s, *grace_s, *unfinished).await
         }

@@ -196,7 +196,8 @@ impl World {
         let word = |up: bool| if up && self.through_admin(node).is_ok() { "ok" } else { "down" };
         let pod = |component: &str| {
             self.machines.get(node).is_some_and(|m| {
-                m.has(&format!("/etc/kubernetes/manifests/{component}.yaml")) && m.runs("kubelet.service")
+                // A static pod runs on without its kubelet.
+                m.has(&format!("/etc/kubernetes/manifests/{component}.yaml")) && m.runs("containerd.service")
             })
         };
         format!(

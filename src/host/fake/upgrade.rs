@@ -166,6 +166,9 @@ impl World {
             _ if self.configured == version => {}
             _ => return broken(1, "the cluster is configured for another version"),
         }
+        if plane && !self.ready(name) {
+            return broken(1, "timed out waiting for the kubelet to restart the static pods");
+        }
         if plane {
             if self.machines.keys().filter(|m| *m != name).any(|m| self.etcd.contains_key(m) && !self.api_up(m)) {
                 self.violations.push(format!("{name} is upgraded while another control plane is down"));
@@ -217,8 +220,10 @@ impl World {
         let mut left = false;
         for (n, (pod, on)) in self.pods.iter_mut().filter(|(_, on)| *on == node).enumerate() {
             match free.get(n % free.len().max(1)) {
-                Some(to) if !stuck.contains(pod) => on.clone_from(to),
-                _ => left = true,
+                _ if stuck.contains(pod) => left = true,
+                Some(to) => on.clone_from(to),
+                // It waits for a node.
+                None => on.clear(),
             }
         }
         if left { broken(1, "Cannot evict pod as it would violate the pod's disruption budget.") } else { done("") }
