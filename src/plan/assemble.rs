@@ -7,7 +7,7 @@ use super::desired::{Desired, When};
 use super::model::{PhaseId, Step, StepId};
 use super::textdiff::file_diff;
 use crate::host::{Answer, Probe};
-use crate::resource::{REGISTRY_DIR, probes, satisfied};
+use crate::resource::{REGISTRY_DIR, found, probes, satisfied};
 
 /// Answers by host and question.
 pub type Observations = BTreeMap<String, BTreeMap<Probe, Answer>>;
@@ -75,15 +75,18 @@ pub fn assemble(desired: &[Desired], seen: &Observations) -> Vec<Step> {
     desired
         .iter()
         .filter(|d| chosen.contains(d.id.as_str()))
-        .map(|d| Step {
-            id: d.id.clone(),
-            phase: d.phase,
-            host: d.host.clone(),
-            reason: d.reason.clone(),
-            diff: diff_of(&d.action, &answers(d, seen)),
-            disruption: d.disruption,
-            needs: needs(d, &by_id, &chosen),
-            action: d.action.clone(),
+        .map(|d| {
+            let answers = answers(d, seen);
+            Step {
+                id: d.id.clone(),
+                phase: d.phase,
+                host: d.host.clone(),
+                reason: found(&d.action, &answers).map_or(d.reason.clone(), |found| format!("{}: {found}", d.reason)),
+                diff: diff_of(&d.action, &answers),
+                disruption: d.disruption,
+                needs: needs(d, &by_id, &chosen),
+                action: d.action.clone(),
+            }
         })
         .collect()
 }
