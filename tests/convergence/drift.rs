@@ -199,7 +199,7 @@ async fn an_ended_and_a_foreign_certificate() {
     assert!(all[0].found.contains("ended 365 days ago") && all[0].hint.contains("certs renew"), "{}", all[0]);
     assert!(all[1].found.contains("another authority") && all[1].expected.contains(ca), "{}", all[1]);
     assert_eq!(steps(&fake, &inv, &bundle).await, []);
-    write(&fake, "cp1", path, b"no certificate");
+    write(&fake, "cp1", path, b"no certificate\n");
     let all = told(&fake, &inv).await;
     assert!(all.iter().any(|d| d.host == "cp1" && d.found.contains("failed to read")), "{all:?}");
 }
