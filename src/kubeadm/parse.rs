@@ -220,6 +220,16 @@ mod tests {
     }
 
     #[test]
+    fn the_status_of_etcd_34_is_read() -> Result<()> {
+        let text = r#"[{"Endpoint":"http://127.0.0.1:2379","Status":{"header":{"cluster_id":15118495548433857066,"member_id":13668033151171901709,"revision":1,"raft_term":2},"version":"3.4.23","dbSize":32768,"leader":13668033151171901709,"raftIndex":4,"raftTerm":2,"raftAppliedIndex":4,"dbSizeInUse":16384}}]"#;
+        let id = 13_668_033_151_171_901_709;
+        let wanted = EtcdStatus { id, leader: id, version: "3.4.23".into(), db_bytes: 32768 };
+        assert_eq!(etcd_status(text)?, [wanted]);
+        assert!(etcd_status("[{}]").is_err());
+        Ok(())
+    }
+
+    #[test]
     fn a_token_is_found_among_warnings() -> Result<()> {
         let out = "W1121 configset.go:348] WARNING: kubeadm cannot validate\nabcdef.0123456789abcdef\n";
         assert_eq!(token(out)?.expose_secret(), "abcdef.0123456789abcdef");

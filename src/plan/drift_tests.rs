@@ -121,7 +121,12 @@ fn certificates_are_told_by_the_hosts_own_clock() {
         let all = drift(&inv, &facts);
         assert!(all.len() == 1 && all[0].found.contains(said) && all[0].hint.contains("certs renew"), "{all:?}");
     }
+    // A life of forty days: the kubelet's next one comes when four are left.
     let Some(host) = facts.hosts.get_mut("cp0") else { panic!("no cp0") };
+    host.certificates.all = vec![Certificate { not_before: now - 33 * 86_400, ..made(7) }];
+    assert_eq!(drift(&inv, &facts), []);
+    let Some(host) = facts.hosts.get_mut("cp0") else { panic!("no cp0") };
+    host.certificates.all = vec![made(-3)];
     host.now_s = 0;
     assert_eq!(drift(&inv, &facts), [], "without a clock nothing is said");
 }

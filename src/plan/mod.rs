@@ -30,7 +30,7 @@ mod upgrade_steps;
 pub use action::{Action, LocalFile, UnpackMember};
 pub use assemble::{Observations, assemble, questions};
 pub use desired::{Desired, When};
-pub use drift::{CERTIFICATE_DAYS, Drift, DriftKind, drift};
+pub use drift::{Drift, DriftKind, drift};
 pub use host_steps::ROUTES_UNIT;
 pub use model::{Disruption, Fingerprints, PLAN_FORMAT, PhaseId, Plan, Step, StepId};
 pub use planner::{CLAIM_FILE, HOSTS_MARKER, JOINED_FILE, desired};

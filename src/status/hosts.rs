@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::model::Seen;
 use crate::inventory::{Node, Role};
 use crate::kubeadm::{NodeObject, UPGRADING_TO, days_left};
-use crate::plan::{CERTIFICATE_DAYS, Drift};
+use crate::plan::Drift;
 use crate::resource::{Membership, control_plane_health, control_plane_probe, plain_version};
 
 /// How a host is, from best to worst.
@@ -146,8 +146,7 @@ pub(super) fn row(seen: &Seen<'_>, node: &Node, drift: &[Drift], leader: Option<
     row.health = match &membership {
         Some(Membership::Absent) => Health::Bare,
         Some(Membership::Member) if row.ready == Some(true) && row.unhealthy.is_empty() => {
-            let ends = row.certificate_days.is_some_and(|days| days < i64::from(CERTIFICATE_DAYS));
-            if row.skew || row.cordoned == Some(true) || row.upgrading_to.is_some() || row.drift > 0 || ends {
+            if row.skew || row.cordoned == Some(true) || row.upgrading_to.is_some() || row.drift > 0 {
                 Health::Attention
             } else {
                 Health::Well

@@ -1,10 +1,12 @@
 //! What was changed by hand: mended by exactly the steps it takes, each saying what was found, or told and left alone.
 
 use provision::bundle::BundleManifest;
-use provision::facts::gather;
+use provision::facts::{gather, observe};
 use provision::host::FakeCluster;
 use provision::inventory::Inventory;
 use provision::plan::{Drift, DriftKind, Step, drift};
+use provision::resource::{cluster_status_probe, control_plane_probe};
+use provision::status::{Health, Seen, Status};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use crate::world::{assert_sound, bundle, connect, converge, inventory, plan, snapshot, undisturbed};
@@ -202,4 +204,38 @@ async fn an_ended_and_a_foreign_certificate() {
     write(&fake, "cp1", path, b"no certificate\n");
     let all = told(&fake, &inv).await;
     assert!(all.iter().any(|d| d.host == "cp1" && d.found.contains("failed to read")), "{all:?}");
+}
+
+async fn status(fake: &FakeCluster, inv: &Inventory) -> Status {
+    let hosts = connect(fake, inv).await.unwrap();
+    let facts = gather(inv, &hosts, 5).await.unwrap();
+    let own = inv.control_planes().into_iter().map(|n| (n.name, vec![control_plane_probe(&n.address.to_string())]));
+    let mut asked: std::collections::BTreeMap<_, _> = own.collect();
+    if let Some(voice) = &facts.voice {
+        asked.entry(voice.clone()).or_default().push(cluster_status_probe());
+    }
+    let answers = observe(&hosts, &asked, 5).await.unwrap();
+    let (inventory, checked_at) = ("sha256:00".to_owned(), "2026-01-01T00:00:00Z".to_owned());
+    Status::new(Seen { inv, facts: &facts, answers: &answers, errors: Vec::new(), inventory, last: None, checked_at })
+}
+
+#[tokio::test]
+async fn status_sees_what_is_wrong() {
+    let (inv, _, fake) = whole().await;
+    let seen = status(&fake, &inv).await;
+    assert_eq!((seen.well, seen.health()), (true, Health::Well), "{seen:#?}");
+    let etcd = seen.etcd.unwrap();
+    assert_eq!((etcd.voters, etcd.answering, etcd.quorum, etcd.leader.as_deref()), (3, 3, 2, Some("cp1")));
+    assert_eq!(seen.endpoint_health.as_deref(), Some("ok"));
+    // A control plane whose kubelet is down, while its containers stand still with it.
+    fake.world().machines.get_mut("cp3").unwrap().units.get_mut("kubelet.service").unwrap().active = false;
+    let seen = status(&fake, &inv).await;
+    let cp3 = &seen.hosts[2];
+    assert_eq!((seen.well, cp3.health, cp3.ready), (false, Health::Bad, Some(false)));
+    // All of them without a runtime: nobody speaks for the cluster any more.
+    for host in ["cp1", "cp2", "cp3"] {
+        fake.world().machines.get_mut(host).unwrap().units.get_mut("containerd.service").unwrap().active = false;
+    }
+    let seen = status(&fake, &inv).await;
+    assert!(!seen.well && seen.answers.is_none() && seen.etcd.is_none(), "{seen:#?}");
 }
