@@ -7,6 +7,8 @@
 
 #[path = "lab/chart.rs"]
 mod chart;
+#[path = "lab/drift.rs"]
+mod drift;
 #[path = "lab/etcd.rs"]
 mod etcd;
 #[path = "lab/harness.rs"]
@@ -30,7 +32,7 @@ fn a_cluster_lives() {
     full_disk(&lab);
     killed_in_three_places(&lab);
     whole(&lab);
-    drift(&lab);
+    drift::by_hand(&lab);
     other_cluster_is_refused(&lab);
     kubeconfig(&lab);
     reset_and_rejoin(&lab, &before);
@@ -246,35 +248,6 @@ fn whole(lab: &Lab) {
             "! cat /run/provision/* 2>/dev/null | grep -E '(^|[^a-z0-9])[a-z0-9]{6}[.][a-z0-9]{16}($|[^a-z0-9])|(^|[^:0-9a-f])[0-9a-f]{64}'",
         );
     }
-}
-
-/// What is changed by hand is named exactly, and mended exactly.
-fn drift(lab: &Lab) {
-    println!("-- drift");
-    lab.must("w1", "systemctl stop kubelet");
-    let (code, steps) = lab.plan();
-    assert_eq!((code, lab.changes(&steps)), (2, vec!["runtime/w1/kubelet-service".to_owned()]));
-    assert!(lab.apply().status.success());
-    lab.must("w1", "systemctl is-active kubelet");
-
-    lab.must("cp3", "echo '# by hand' >>/etc/sysctl.d/90-provision.conf");
-    let (code, steps) = lab.plan();
-    assert_eq!((code, lab.changes(&steps)), (2, vec!["prepare/cp3/sysctl-file".to_owned()]));
-    assert!(lab.apply().status.success());
-    lab.must("cp3", "! grep -q 'by hand' /etc/sysctl.d/90-provision.conf");
-
-    lab.must("w2", "cp /bin/true /usr/local/bin/kubectl");
-    let (code, steps) = lab.plan();
-    assert_eq!((code, lab.changes(&steps)), (2, vec!["runtime/w2/kubectl".to_owned()]));
-    // A saved plan binds: it is refused once a host has changed.
-    let saved = lab.file("saved.json");
-    assert!(lab.provision(&["plan", "-i", &lab.inventory(), "-b", &lab.bundle(), "--out", &saved]).status.success());
-    lab.must("w2", "rm /etc/modules-load.d/provision.conf");
-    let out = lab.provision(&["apply", "--plan", &saved, "-i", &lab.inventory(), "-b", &lab.bundle()]);
-    assert_eq!(out.status.code(), Some(5), "{}", stderr(&out));
-    assert!(stderr(&out).contains("stale") && stderr(&out).contains("w2"), "{}", stderr(&out));
-    assert!(lab.apply().status.success());
-    assert_eq!(lab.plan().0, 0);
 }
 
 /// A host of one cluster is not taken for another.

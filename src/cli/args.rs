@@ -142,7 +142,14 @@ pub enum Command {
     /// Serve a bundle as a read-only OCI registry
     Serve(Serve),
     /// Show the cluster against the inventory
-    Status(InventoryArg),
+    Status {
+        /// The inventory
+        #[command(flatten)]
+        inventory: InventoryArg,
+        /// Write it as a page too, with a picture of the cluster
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
     /// Fetch an admin kubeconfig
     Kubeconfig {
         /// The inventory

@@ -190,6 +190,7 @@ async fn run(inv: &Inventory, steps: Vec<Step>, hosts: &Hosts, bundle: &Bundle, 
         },
         steps,
         warnings: Vec::new(),
+        drift: Vec::new(),
     };
     carry_out(&plan, COMMAND, inv.clone(), hosts.clone(), Some(bundle.clone()), global).await.map(drop)
 }

@@ -31,7 +31,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             }
             Command::Apply { inputs, plan, yes } => apply::apply(&inputs, plan.as_deref(), yes, &global).await,
             Command::Serve(args) => serve::serve(&args).await,
-            Command::Status(i) => status::status(&i.inventory, &global).await,
+            Command::Status { inventory, html } => status::status(&inventory.inventory, html.as_deref(), &global).await,
             Command::Kubeconfig { inventory, out } => kubeconfig::kubeconfig(&inventory.inventory, &out, &global).await,
             Command::Reset { inventory, hosts, all, confirm } => {
                 reset::reset(&inventory.inventory, hosts, all, confirm, &global).await

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::Digest;
 use crate::host::{Answer, Probe};
 use crate::inventory::{Arch, Inventory, Node};
-use crate::kubeadm::{EtcdMember, NodeObject};
+use crate::kubeadm::{Certificate, EtcdMember, NodeObject, Stranger, certificates, strangers};
 use crate::resource::{
-    Membership, ModuleState, NodeState, UpgradeState, identity_probe, membership, node_state, node_state_probe,
-    registry_ca, shell_probe, upgrade_probe, upgrade_state,
+    Membership, ModuleState, NodeState, Strays, UpgradeState, certs_probe, identity_probe, membership, node_state,
+    node_state_probe, registry_ca, shell_probe, strays, strays_probe, upgrade_probe, upgrade_state,
 };
 use crate::upgrade::Budget;
 
@@ -93,6 +93,38 @@ pub struct HostFacts {
     pub pod_cidrs: Vec<String>,
     /// Which version it was taken to.
     pub upgrade: UpgradeState,
+    /// Its own clock, seconds since the epoch; 0 when it does not tell.
+    #[serde(default)]
+    pub now_s: i64,
+    /// Static pods and drop-ins, ours among them.
+    #[serde(default)]
+    pub strays: Strays,
+    /// Its certificates of Kubernetes.
+    #[serde(skip)]
+    pub certificates: HostCertificates,
+}
+
+/// The certificates of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HostCertificates {
+    /// All that could be read.
+    pub all: Vec<Certificate>,
+    /// Those that are not of the host's own authorities.
+    pub strangers: Vec<Stranger>,
+    /// Why they could not be read.
+    pub unreadable: Option<String>,
+}
+
+impl HostCertificates {
+    fn read(answer: &Answer) -> Self {
+        let Answer::Shell { code: 0, stdout, .. } = answer else {
+            return Self::default();
+        };
+        match (certificates(stdout), strangers(stdout)) {
+            (Ok(all), Ok(strangers)) => Self { all, strangers, unreadable: None },
+            (Err(e), _) | (_, Err(e)) => Self { unreadable: Some(e.to_string()), ..Self::default() },
+        }
+    }
 }
 
 impl HostFacts {
@@ -162,6 +194,8 @@ pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
         probes.push(identity_probe());
     }
     probes.push(upgrade_probe());
+    probes.push(strays_probe());
+    probes.push(certs_probe(&[]));
     probes
 }
 
@@ -224,6 +258,9 @@ pub fn host_facts(probes: &[Probe], answers: &[Answer], sent_ms: i64, received_m
         registry_ca: to(identity_probe()).and_then(registry_ca),
         pod_cidrs: to(Probe::Content(CNI_CONF.into())).map(conflist_cidrs).unwrap_or_default(),
         upgrade: to(upgrade_probe()).map(upgrade_state).unwrap_or_default(),
+        now_s: now_ms / 1000,
+        strays: to(strays_probe()).map(strays).unwrap_or_default(),
+        certificates: to(certs_probe(&[])).map(HostCertificates::read).unwrap_or_default(),
     }
 }
 

@@ -174,6 +174,12 @@ fn one_host(inv: &Inventory, facts: &Facts, node: &Node, host: &HostFacts, all: 
             why,
             "take the host out of the inventory, or make it bare with `provision reset --host NAME` if it may go",
         ),
+        Membership::Down(why) if host.state.node == Some(false) => find(
+            "membership",
+            Severity::Error,
+            why,
+            "`systemctl restart kubelet` on it registers the node again; if it shall not come back as it is, `provision reset --host NAME` makes it bare and the next apply joins it",
+        ),
         Membership::Down(why) => find(
             "membership",
             Severity::Error,

@@ -8,7 +8,7 @@ use super::desired::{Desired, When};
 use super::model::{PhaseId, Step, StepId};
 use super::textdiff::file_diff;
 use crate::host::{Answer, Probe};
-use crate::resource::{REGISTRY_DIR, probes, satisfied};
+use crate::resource::{REGISTRY_DIR, found, probes, satisfied};
 
 /// Answers by host and question.
 pub type Observations = BTreeMap<String, BTreeMap<Probe, Answer>>;
@@ -76,15 +76,18 @@ pub fn assemble(desired: &[Desired], seen: &Observations) -> Vec<Step> {
         .iter()
         .enumerate()
         .filter(|(at, _)| chosen[*at])
-        .map(|(_, d)| Step {
-            id: d.id.clone(),
-            phase: d.phase,
-            host: d.host.clone(),
-            reason: d.reason.clone(),
-            diff: diff_of(d, seen),
-            disruption: d.disruption,
-            needs: needs(d, desired, &places, &chosen),
-            action: d.action.clone(),
+        .map(|(_, d)| {
+            let answers = answers(d, seen);
+            Step {
+                id: d.id.clone(),
+                phase: d.phase,
+                host: d.host.clone(),
+                reason: found(&d.action, &answers).map_or(d.reason.clone(), |found| format!("{}: {found}", d.reason)),
+                diff: diff_of(&d.action, &answers),
+                disruption: d.disruption,
+                needs: needs(d, desired, &places, &chosen),
+                action: d.action.clone(),
+            }
         })
         .collect()
 }
@@ -116,16 +119,12 @@ fn needs(wanted: &Desired, desired: &[Desired], places: &HashMap<&str, usize>, c
     found.into_iter().map(str::to_owned).collect()
 }
 
-fn diff_of(wanted: &Desired, seen: &Observations) -> Option<String> {
-    if !matches!(wanted.action, Action::WriteFile { .. } | Action::WriteBlock { .. }) {
-        return None;
-    }
-    let answers = answers(wanted, seen);
+fn diff_of(action: &Action, answers: &[Answer]) -> Option<String> {
     let content = |a: &Answer| match a {
         Answer::File(f) => f.content.as_ref().map(|c| String::from_utf8_lossy(c).into_owned()),
         _ => None,
     };
-    match &wanted.action {
+    match action {
         Action::WriteFile { path, content: new, mode } => {
             let old = answers.first();
             let mut diff = file_diff(path, old.and_then(content).as_deref(), new);

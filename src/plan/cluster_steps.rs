@@ -10,7 +10,8 @@ use crate::inventory::{CniPlugin, EtcdMode, Role};
 use crate::resource::Membership;
 use crate::version::KubeVersion;
 
-const CONTROL_PLANE_TAINTS: [&str; 2] =
+/// What kubeadm keeps workloads off a control plane with; the newer name first.
+pub(super) const CONTROL_PLANE_TAINTS: [&str; 2] =
     ["node-role.kubernetes.io/control-plane:NoSchedule", "node-role.kubernetes.io/master:NoSchedule"];
 
 pub(super) fn cluster_steps(

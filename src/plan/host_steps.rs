@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::{Action, UnpackMember};
 use super::desired::{HostSteps, When};
+use super::drift::MANIFESTS;
 use super::model::{PhaseId, StepId};
 use super::package_steps::packages;
 use super::planner::{CLAIM_FILE, Input};
@@ -250,7 +251,6 @@ fn runtime(input: &Input<'_>, node: &Node, arch: Arch, steps: &mut HostSteps<'_>
 }
 
 fn balancer(input: &Input<'_>, node: &Node, add: &mut impl FnMut(&str, Action, &str) -> StepId) -> Result<()> {
-    const MANIFESTS: &str = "/etc/kubernetes/manifests";
     let inv = input.inv;
     let secret = |path: String, content: String| Action::WriteFile { path, content, mode: 0o600 };
     let control_plane = node.role.is_control_plane();

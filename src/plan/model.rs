@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
+use super::drift::Drift;
 use crate::bundle::Digest;
 
 /// The version of the plan format this program writes and reads.
@@ -24,6 +25,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Things the reader should know that are no steps.
     pub warnings: Vec<String>,
+    /// What is not as the inventory says and that no step mends: it is told, and never a pending change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
 }
 
 /// Digests of all that a plan was made from.

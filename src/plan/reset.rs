@@ -88,6 +88,7 @@ pub fn reset_plan(inv: &Inventory, names: &[String]) -> Plan {
             hosts: BTreeMap::new(),
         },
         steps,
+        drift: Vec::new(),
         warnings: if inv.packages.repository.is_empty() {
             Vec::new()
         } else {

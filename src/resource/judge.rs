@@ -170,7 +170,7 @@ pub(crate) fn node_object(answer: &Answer, node: &str) -> Option<kubeadm::NodeOb
 }
 
 /// `key=value:Effect` and `key:Effect` (no value) are the same taint when the value is empty.
-fn same_taint(a: &str, b: &str) -> bool {
+pub(crate) fn same_taint(a: &str, b: &str) -> bool {
     let plain = |t: &str| t.replacen("=:", ":", 1);
     plain(a) == plain(b)
 }

@@ -4,11 +4,13 @@
 mod addons;
 mod cluster;
 mod file;
+mod found;
 mod judge;
 mod node_state;
 mod packages;
 mod registry;
 mod shell;
+mod strays;
 mod system;
 pub mod template;
 mod unit;
@@ -16,13 +18,18 @@ mod upgrade;
 
 pub(crate) use addons::RELEASE_LABEL;
 pub use addons::{left_over_releases, release_mark, releases_probe};
-pub use cluster::{ControlPlaneHealth, certs_probe, control_plane_health, etcd_probe, nodes_probe};
+pub use cluster::{
+    ControlPlaneHealth, certs_probe, cluster_status, cluster_status_probe, control_plane_health, control_plane_probe,
+    etcd_probe, nodes_probe,
+};
 pub use file::{block_of, with_block};
-pub(crate) use judge::{VERIFY_NAMESPACE, blob_path, kept_path, node_object};
+pub use found::found;
+pub(crate) use judge::{VERIFY_NAMESPACE, blob_path, kept_path, node_object, same_taint};
 pub use judge::{probes, satisfied};
 pub use node_state::{Membership, NodeState, membership, node_state, node_state_probe};
 pub use registry::{REGISTRY_CA, REGISTRY_DIR, identity_probe, is_valid_ca, registry_ca};
 pub use shell::{SHELL_PROBES, shell_probe};
+pub use strays::{Strays, strays, strays_probe};
 pub use system::{ModuleState, module_probe, module_state};
 pub use upgrade::{UpgradeState, is_marked, plain_version, upgrade_probe, upgrade_state};
 pub(crate) use upgrade::{movable_pods, pods_probe};

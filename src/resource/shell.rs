@@ -24,6 +24,8 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
     ),
     ("control-plane", include_str!("control_plane.sh")),
     ("etcd", include_str!("etcd.sh")),
+    ("cluster-status", include_str!("status.sh")),
+    ("strays", include_str!("strays.sh")),
     ("certs", include_str!("certs.sh")),
     (
         "release",

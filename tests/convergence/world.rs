@@ -210,8 +210,14 @@ pub async fn apply_once(fake: &FakeCluster, inv: &Inventory, bundle: &BundleMani
     }
     let inputs =
         Fingerprints { tool: "t".into(), inventory: Digest::of(b""), bundle: Digest::of(b""), hosts: BTreeMap::new() };
-    let plan =
-        Plan { format_version: PLAN_FORMAT, cluster: inv.cluster.name.clone(), inputs, steps, warnings: Vec::new() };
+    let plan = Plan {
+        format_version: PLAN_FORMAT,
+        cluster: inv.cluster.name.clone(),
+        inputs,
+        steps,
+        warnings: Vec::new(),
+        drift: Vec::new(),
+    };
     let context = Context {
         hosts,
         blob: Box::new(|_| Ok(Blob { pieces: Vec::new() })),

@@ -102,6 +102,8 @@ pub struct World {
     pub violations: Vec<String>,
     /// Commands that changed something, by host, in order.
     pub log: Vec<String>,
+    /// The machines' clock, seconds since the epoch; 0 when they do not tell.
+    pub now_s: i64,
     pub(super) clock: u64,
     pub(super) serial: u64,
 }
