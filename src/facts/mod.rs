@@ -3,9 +3,12 @@
 mod certificates;
 mod gather;
 mod model;
+mod members;
 mod preflight;
+mod standing;
 
 pub use certificates::gather_certificates;
 pub use gather::{gather, observe};
 pub use model::{CNI_CONF, CgroupVersion, Facts, HostFacts};
 pub use preflight::{Finding, Severity, preflight};
+pub use standing::{Standing, standing};

@@ -2,7 +2,9 @@
 
 mod certificates;
 mod config;
+mod cluster_status;
 mod discovery;
+mod members;
 mod parse;
 mod pki;
 mod wire;
@@ -10,9 +12,11 @@ mod wire;
 pub use certificates::{Certificate, Standing, certificates, days_left, standing};
 pub(crate) use config::{API_PORT, merge};
 pub use config::{ClusterImages, init_documents, join_document, upload_certs_document};
+pub use cluster_status::{names_endpoint, without_endpoint};
 pub use discovery::{Discovery, with_discovery};
+pub use members::{Left, Member, Members};
 pub use parse::{
-    CORDONED_BY, EtcdHealth, EtcdMember, MARK_PREFIX, NodeObject, UPGRADING_TO, certificate_key, etcd_health,
+    CORDONED_BY, EtcdHealth, EtcdMember, LEAVING, MARK_PREFIX, NodeObject, UPGRADING_TO, certificate_key, etcd_health,
     etcd_members, images_list, nodes, token,
 };
 pub use pki::{ca_hash, kubeconfig_with_server};

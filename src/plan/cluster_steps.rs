@@ -65,7 +65,11 @@ pub(super) fn cluster_steps(
         );
     }
     if inv.etcd.mode == EtcdMode::Stacked {
-        let members = inv.control_planes().into_iter().map(|n| n.name).collect();
+        let own = inv.control_planes().into_iter().map(|n| n.name);
+        // A control plane of the cluster that the inventory does not list is left alone, and so is its member.
+        let known = |name: &String| inv.hosts.iter().any(|h| h.name == *name);
+        let others = input.facts.nodes.iter().flatten().filter(|n| n.is_control_plane() && !known(&n.name));
+        let members = own.chain(others.map(|n| n.name.clone())).collect();
         add(
             "etcd".into(),
             Action::WaitEtcdMembers { members, timeout_s },

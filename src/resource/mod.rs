@@ -5,6 +5,7 @@ mod addons;
 mod cluster;
 mod file;
 mod judge;
+mod leave;
 mod node_state;
 mod packages;
 mod registry;
@@ -20,6 +21,8 @@ pub use cluster::{ControlPlaneHealth, certs_probe, control_plane_health, etcd_pr
 pub use file::{block_of, with_block};
 pub(crate) use judge::{VERIFY_NAMESPACE, blob_path, kept_path, node_object};
 pub use judge::{probes, satisfied};
+pub(crate) use leave::cluster_status;
+pub use leave::cluster_status_probe;
 pub use node_state::{Membership, NodeState, membership, node_state, node_state_probe};
 pub use registry::{REGISTRY_CA, REGISTRY_DIR, identity_probe, is_valid_ca, registry_ca};
 pub use shell::{SHELL_PROBES, shell_probe};
