@@ -45,7 +45,9 @@ impl<'a> Leaving<'a> {
         let lease = Lease::acquire(&inv.cluster.name, command)?;
         let leaving: Vec<Node> = inv.nodes().into_iter().filter(|n| names.contains(&n.name)).collect();
         let mut hosts = connect(&rest.nodes(), global).await.map_err(|e| {
-            e.hint("all hosts that stay must answer; take out those that are gone for good in one `provision node remove`")
+            e.hint(
+                "all hosts that stay must answer; take out those that are gone for good in one `provision node remove`",
+            )
         })?;
         let (answering, errors) = connect_some(&leaving, global).await;
         for error in errors {
@@ -130,7 +132,8 @@ impl<'a> Leaving<'a> {
             println!("{} is out of cluster {}; {}", one.name, self.inv.cluster.name, one.host.words());
             if one.host != Fate::NotInInventory {
                 let line = one.line.map(|n| format!(":{n}")).unwrap_or_default();
-                let registry = if self.inv.registry.hosts.contains(one.name) { ", and out of [registry] hosts" } else { "" };
+                let registry =
+                    if self.inv.registry.hosts.contains(one.name) { ", and out of [registry] hosts" } else { "" };
                 println!(
                     "  take its [[hosts]] out of {}{line}{registry}: `provision apply` would join it again",
                     path.display()

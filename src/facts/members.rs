@@ -38,13 +38,14 @@ pub(super) fn members(inv: &Inventory, facts: &Facts) -> Vec<Finding> {
     }
     let joins = planes.iter().any(|n| facts.hosts.contains_key(&n.name) && !is(n, Membership::Member));
     let known = |name: &String| inv.hosts.iter().any(|h| h.name == *name);
-    let dead = |n: &&crate::kubeadm::NodeObject| n.is_control_plane() && !n.ready && !known(&n.name);
     if joins && inv.etcd.mode == EtcdMode::Stacked {
-        for object in facts.nodes.iter().flatten().filter(dead) {
+        let is_node = |name: &String| facts.nodes.iter().flatten().any(|n| n.name == *name);
+        let others = facts.members.iter().flat_map(|m| &m.0).filter(|m| !m.name.is_empty() && !known(&m.name));
+        for lost in others.filter(|m| !m.healthy || !is_node(&m.name)) {
             find(
-                &object.name,
-                "it is a control plane that is not Ready and not in the inventory; none is joined while etcd counts it".into(),
-                format!("`provision node replace {0} NEW`, or `provision node remove {0}`", object.name),
+                &lost.name,
+                "etcd has a member of this name that is dead or no node, and it is not in the inventory: no control plane joins while etcd counts it".into(),
+                format!("`provision node replace {0} NEW`, or `provision node remove {0}`", lost.name),
             );
         }
     }

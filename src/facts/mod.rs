@@ -2,8 +2,8 @@
 
 mod certificates;
 mod gather;
-mod model;
 mod members;
+mod model;
 mod preflight;
 mod standing;
 

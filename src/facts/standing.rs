@@ -7,8 +7,8 @@ use super::gather::{gather, observe};
 use crate::error::{Error, Result};
 use crate::host::{Answer, Host, Probe};
 use crate::inventory::{EtcdMode, Inventory};
-use crate::kubeadm::{Members, NodeObject};
-use crate::resource::{etcd_probe, shell_probe};
+use crate::kubeadm::{self, Members, NodeObject};
+use crate::resource::{etcd_probe, nodes_probe, shell_probe};
 
 /// What is known of the cluster that nodes leave.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,8 +35,7 @@ impl Standing {
     /// Whether something of a node of this name is in the cluster.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.nodes.iter().any(|n| n.name == name)
-            || self.members.as_ref().is_some_and(|m| m.of(name, None).is_some())
+        self.nodes.iter().any(|n| n.name == name) || self.members.as_ref().is_some_and(|m| m.of(name, None).is_some())
     }
 
     /// Whether the cluster has a control plane of this name, alive or not.
@@ -47,8 +46,10 @@ impl Standing {
     }
 }
 
-/// Asks the first control plane of `stay` that answers about the cluster and about those that leave. `None` when none
-/// of them answers.
+/// Asks the control planes of `stay` about the cluster and about those that leave. The first whose API and etcd answer
+/// speaks for it; `None` when no API answers.
+///
+/// Errors (`Refused`): the API answers, and etcd nowhere.
 pub async fn standing(
     stay: &Inventory,
     hosts: &BTreeMap<String, Arc<dyn Host>>,
@@ -56,25 +57,34 @@ pub async fn standing(
     concurrency: usize,
 ) -> Result<Option<Standing>> {
     let facts = gather(stay, hosts, concurrency).await?;
-    let (Some(voice), Some(nodes)) = (facts.voice, facts.nodes) else { return Ok(None) };
+    let stacked = stay.etcd.mode == EtcdMode::Stacked;
     let kubelet = |name: &String| shell_probe("kubelet", &[name]);
-    let asked: Vec<Probe> = std::iter::once(etcd_probe()).chain(leaving.iter().map(kubelet)).collect();
-    let answers = observe(hosts, &[(voice.clone(), asked)].into(), concurrency).await?;
-    let said = |probe: &Probe| match answers.get(&voice).and_then(|a| a.get(probe)) {
+    let asked: Vec<Probe> = [nodes_probe(), etcd_probe()].into_iter().chain(leaving.iter().map(kubelet)).collect();
+    let ours = |name: &String| {
+        facts.hosts.get(name).is_some_and(|h| h.state.admin_conf && h.state.claim.as_ref() == Some(&stay.cluster.name))
+    };
+    let planes: Vec<String> = stay.control_planes().into_iter().map(|n| n.name).filter(ours).collect();
+    let questions = planes.iter().map(|name| (name.clone(), asked.clone())).collect();
+    let answers = observe(hosts, &questions, concurrency).await?;
+    let said = |host: &String, probe: &Probe| match answers.get(host).and_then(|a| a.get(probe)) {
         Some(Answer::Shell { code: 0, stdout, .. }) => Some(stdout.as_str()),
         _ => None,
     };
-    let members = if stay.etcd.mode == EtcdMode::Stacked {
-        let text = said(&etcd_probe()).ok_or_else(|| {
-            Error::refused("etcd does not answer, so nobody can tell whether it can do without a member")
-                .on(&voice)
-                .hint("mend it first: `provision status`, `journalctl -u kubelet`")
-        })?;
-        Some(Members::read(text).map_err(|e| e.on(&voice))?)
-    } else {
-        None
-    };
-    let kubelets = leaving.iter().filter(|n| said(&kubelet(n)).is_some()).cloned().collect();
-    let answering = leaving.iter().filter(|n| hosts.contains_key(*n)).cloned().collect();
-    Ok(Some(Standing { voice, nodes, members, answering, kubelets }))
+    let mut without_etcd = None;
+    for voice in planes {
+        let Some(nodes) = said(&voice, &nodes_probe()).and_then(|text| kubeadm::nodes(text).ok()) else { continue };
+        let members = said(&voice, &etcd_probe()).and_then(|text| Members::read(text).ok()).filter(|_| stacked);
+        if stacked && members.is_none() {
+            without_etcd = Some(voice);
+            continue;
+        }
+        let kubelets = leaving.iter().filter(|n| said(&voice, &kubelet(n)).is_some()).cloned().collect();
+        let answering = leaving.iter().filter(|n| hosts.contains_key(*n)).cloned().collect();
+        return Ok(Some(Standing { voice, nodes, members, answering, kubelets }));
+    }
+    without_etcd.map_or(Ok(None), |host| {
+        Err(Error::refused("etcd does not answer, so nobody can tell whether it can do without a member")
+            .on(host)
+            .hint("mend it first: `provision status`, `journalctl -u kubelet`"))
+    })
 }

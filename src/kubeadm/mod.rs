@@ -1,8 +1,8 @@
 //! kubeadm: its configuration by API version, and the parsing of what it, etcdctl and kubectl print.
 
 mod certificates;
-mod config;
 mod cluster_status;
+mod config;
 mod discovery;
 mod members;
 mod parse;
@@ -10,9 +10,9 @@ mod pki;
 mod wire;
 
 pub use certificates::{Certificate, Standing, certificates, days_left, standing};
+pub use cluster_status::{names_endpoint, without_endpoint};
 pub(crate) use config::{API_PORT, merge};
 pub use config::{ClusterImages, init_documents, join_document, upload_certs_document};
-pub use cluster_status::{names_endpoint, without_endpoint};
 pub use discovery::{Discovery, with_discovery};
 pub use members::{Left, Member, Members};
 pub use parse::{

@@ -61,13 +61,16 @@ pub fn nobody_answers(leaving: bool) -> Error {
 /// (`Refused`).
 pub fn may_replace(inv: &Inventory, standing: &Standing, old: &str, new: &str) -> Result<()> {
     let Some(host) = inv.hosts.iter().find(|h| h.name == new).filter(|_| old != new) else {
-        return Err(Error::new(Kind::Usage, format!("{new} is no other host of the inventory"))
-            .hint("list it under [[hosts]], with its own name: beside the old one, or in its place when that is dead"));
+        return Err(Error::new(Kind::Usage, format!("{new} is no other host of the inventory")).hint(
+            "list it under [[hosts]], with its own name: beside the old one, or in its place when that is dead",
+        ));
     };
     if standing.has_control_plane(old) != host.role.is_control_plane() && standing.has(old) {
-        let (was, is) = if host.role.is_control_plane() { ("worker", "control plane") } else { ("control plane", "worker") };
-        return Err(Error::refused(format!("{old} is a {was}, and {new} would be a {is}"))
-            .hint(format!("give {new} the role of {old}; or use `provision apply` and `provision node remove {old}`")));
+        let (was, is) =
+            if host.role.is_control_plane() { ("worker", "control plane") } else { ("control plane", "worker") };
+        return Err(Error::refused(format!("{old} is a {was}, and {new} would be a {is}")).hint(format!(
+            "give {new} the role of {old}; or use `provision apply` and `provision node remove {old}`"
+        )));
     }
     let ill: Vec<&str> = standing.members.iter().flat_map(|m| m.names(false)).collect();
     if !standing.has(old) && !ill.is_empty() {
@@ -87,7 +90,8 @@ pub(super) fn loses_quorum(name: &str, members: &Members, leaving: &Member) -> E
             .hint("join another control plane first: list it in the inventory and run `provision apply`")
             .hint("a cluster ends with `provision reset --all`");
     }
-    let ill: Vec<&str> = members.0.iter().filter(|m| !m.healthy && m.id != leaving.id).map(|m| m.name.as_str()).collect();
+    let ill: Vec<&str> =
+        members.0.iter().filter(|m| !m.healthy && m.id != leaving.id).map(|m| m.name.as_str()).collect();
     let error = Error::refused(format!(
         "without {name} etcd would lose its quorum: of the {} members left {} would be healthy; nothing was changed",
         left.voters, left.healthy

@@ -2,8 +2,8 @@
 
 use super::addons::{is_released, manifest_probe, release_probe};
 use super::cluster::{control_plane_health, control_plane_probe, etcd_probe, nodes_probe};
-use super::leave::{cluster_status_probe, has_left_etcd, is_evacuated, is_forgotten};
 use super::file::{block_of, is_file, text};
+use super::leave::{cluster_status_probe, has_left_etcd, is_evacuated, is_forgotten};
 use super::node_state::{Membership, membership, node_state, node_state_probe};
 use super::packages::{packages_are_there, packages_probe};
 use super::registry::{REGISTRY_CA, identity_probe, is_whole};

@@ -2,7 +2,8 @@
 
 use super::context::Context;
 use super::{
-    addons, cluster, drain, files, gate, images, join, leave, network, packages, registry, reset, system, units, upgrade,
+    addons, cluster, drain, files, gate, images, join, leave, network, packages, registry, reset, system, units,
+    upgrade,
 };
 use crate::error::Result;
 use crate::exec::StepNote;
