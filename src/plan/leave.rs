@@ -131,6 +131,11 @@ impl<'a> Leaving<'a> {
         let address = host.map(|h| h.address).or(said);
         let member = standing.members.as_ref().and_then(|m| m.of(name, address));
         let answers = host.is_some() && standing.answering.contains(name);
+        // A control plane that etcd has let go of is on its way out.
+        let has_etcd = match member {
+            Some(member) => member.healthy,
+            None => standing.members.is_none() || !object.is_some_and(|o| o.is_control_plane()),
+        };
         let ready = object.is_some_and(|o| o.ready) && standing.kubelets.contains(name);
         Self {
             name,
@@ -138,7 +143,7 @@ impl<'a> Leaving<'a> {
             known: host.is_some() || object.is_some() || member.is_some(),
             answers,
             ready,
-            serves: answers && ready && member.is_none_or(|m| m.healthy),
+            serves: answers && ready && has_etcd,
         }
     }
 
