@@ -3,6 +3,8 @@
 
 #[path = "convergence/drift.rs"]
 mod drift;
+#[path = "convergence/nodes.rs"]
+mod nodes;
 #[path = "convergence/upgrade.rs"]
 mod upgrade;
 #[path = "convergence/world.rs"]

@@ -13,6 +13,8 @@ mod drift;
 mod etcd;
 #[path = "lab/harness.rs"]
 mod harness;
+#[path = "lab/nodes.rs"]
+mod nodes;
 #[path = "lab/registry.rs"]
 mod registry;
 #[path = "lab/upgrade.rs"]
@@ -111,6 +113,14 @@ fn a_chart_lives() {
 fn an_upgrade_lives() {
     let lab = Lab::prepare_from("upgrade", 3, 2, &["--source", "debian", "--also", upgrade::TO]);
     upgrade::lives(&lab);
+}
+
+/// A worker comes and goes, the first control plane is destroyed and replaced, and then another.
+#[test]
+#[ignore = "needs root and podman; run by tests/run"]
+fn nodes_come_and_go() {
+    let lab = Lab::prepare("nodes", 5, 2);
+    nodes::come_and_go(&lab);
 }
 
 /// Certificates are checked, a backup is taken, etcd loses its majority and comes back.

@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::args_etcd::{CertsCommand, EtcdCommand};
+use super::args_node::NodeCommand;
 pub use super::args_registry::{Push, Serve};
 use crate::report::Format;
 
@@ -174,6 +175,9 @@ pub enum Command {
         #[arg(long, value_name = "TEXT")]
         confirm: Option<String>,
     },
+    /// Take nodes out of the cluster, and replace one by another
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// Back up and bring back the cluster's state
     #[command(subcommand)]
     Etcd(EtcdCommand),

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use super::args::{Cli, Command};
 use super::args_etcd::{CertsCommand, EtcdCommand};
+use super::args_node::NodeCommand;
 use super::{
-    apply, bundle, certs, certs_renew, etcd_restore, etcd_snapshot, init, journal, kubeconfig, lab, plan, preflight,
-    reset, serve, status, validate,
+    apply, bundle, certs, certs_renew, etcd_restore, etcd_snapshot, init, journal, kubeconfig, lab, node_remove,
+    node_replace, plan, preflight, reset, serve, status, validate,
 };
 use crate::error::{Context as _, Result};
 use crate::report::Format;
@@ -36,6 +37,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             Command::Reset { inventory, hosts, all, confirm } => {
                 reset::reset(&inventory.inventory, hosts, all, confirm, &global).await
             }
+            Command::Node(NodeCommand::Remove(args)) => node_remove::remove(&args, &global).await,
+            Command::Node(NodeCommand::Replace(args)) => node_replace::replace(&args, &global).await,
             Command::Etcd(EtcdCommand::Snapshot { inventory, out }) => {
                 etcd_snapshot::snapshot(&inventory.inventory, &out, &global).await
             }

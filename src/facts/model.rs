@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::Digest;
 use crate::host::{Answer, Probe};
 use crate::inventory::{Arch, Inventory, Node};
-use crate::kubeadm::{Certificate, EtcdMember, NodeObject, Stranger, certificates, strangers};
+use crate::kubeadm::{Certificate, EtcdMember, Members, NodeObject, Stranger, certificates, strangers};
 use crate::resource::{
     Membership, ModuleState, NodeState, Strays, UpgradeState, certs_probe, identity_probe, membership, node_state,
     node_state_probe, registry_ca, shell_probe, strays, strays_probe, upgrade_probe, upgrade_state,
@@ -153,6 +153,9 @@ pub struct Facts {
     pub nodes: Option<Vec<NodeObject>>,
     /// etcd's members, when a control plane answers.
     pub etcd: Option<Vec<EtcdMember>>,
+    /// The same with their health, which changes by itself.
+    #[serde(skip)]
+    pub members: Option<Members>,
     /// What protects the cluster's pods; asked for only when some node is of another version.
     #[serde(skip)]
     pub budgets: Option<Vec<Budget>>,

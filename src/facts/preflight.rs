@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::members::members;
 use super::model::{CgroupVersion, Facts, HostFacts};
 use crate::inventory::{CHECKS, CgroupDriver, EndpointMode, Inventory, Node};
 use crate::resource::{Membership, ModuleState};
@@ -62,6 +63,7 @@ pub fn preflight(inv: &Inventory, facts: &Facts) -> Vec<Finding> {
         }
     }
     between_hosts(inv, facts, &mut all);
+    all.extend(members(inv, facts));
     for finding in &mut all {
         let ignorable = !matches!(finding.check.as_str(), "membership" | "ca");
         if ignorable && inv.preflight.ignore.contains(&finding.check) {

@@ -14,6 +14,8 @@ pub const MARK_PREFIX: &str = "provision.dev/";
 pub const CORDONED_BY: &str = "cordoned-by";
 /// On a node whose upgrade has begun and not ended; its value is the version.
 pub const UPGRADING_TO: &str = "upgrading-to";
+/// On a node that is being removed; its value says whether it was us who keep pods off.
+pub const LEAVING: &str = "leaving";
 
 /// A node object.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -37,6 +39,14 @@ pub struct NodeObject {
     /// The annotations that are ours, without the part before the slash.
     #[serde(default)]
     pub marks: BTreeMap<String, String>,
+}
+
+impl NodeObject {
+    /// Whether kubeadm has marked it as a control plane, by the name of its version.
+    #[must_use]
+    pub fn is_control_plane(&self) -> bool {
+        ["control-plane", "master"].iter().any(|r| self.labels.contains_key(&format!("node-role.kubernetes.io/{r}")))
+    }
 }
 
 /// Reads `kubectl get nodes -o json`.

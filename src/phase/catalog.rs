@@ -45,7 +45,7 @@ pub struct PhaseSpec {
 }
 
 /// All phases, in their order.
-pub const PHASES: [PhaseId; 18] = [
+pub const PHASES: [PhaseId; 19] = [
     PhaseId::Preflight,
     PhaseId::Prepare,
     PhaseId::Distribute,
@@ -63,6 +63,7 @@ pub const PHASES: [PhaseId; 18] = [
     PhaseId::Label,
     PhaseId::Addons,
     PhaseId::Verify,
+    PhaseId::Leave,
     PhaseId::Reset,
 ];
 
@@ -92,6 +93,8 @@ pub const fn spec(id: PhaseId) -> PhaseSpec {
         // In the inventory's order: a chart may rely on those before it.
         PhaseId::Addons => ("Apply manifests and charts", Cluster, InOrder, true),
         PhaseId::Verify => ("Verify the cluster", Cluster, Concurrent, false),
+        // etcd loses one member at a time, and pods one node.
+        PhaseId::Leave => ("Take nodes out", AllHosts, InOrder, false),
         PhaseId::Reset => ("Reset the hosts", AllHosts, Concurrent, false),
     };
     PhaseSpec { id, title, scope, concurrency, after_images }

@@ -66,7 +66,12 @@ pub(super) fn cluster_steps(
         );
     }
     if inv.etcd.mode == EtcdMode::Stacked {
-        let members = inv.control_planes().into_iter().map(|n| n.name).collect();
+        let own = inv.control_planes().into_iter().map(|n| n.name);
+        // A control plane of the cluster that the inventory does not list is left alone, and so is its member.
+        let known = |name: &String| inv.hosts.iter().any(|h| h.name == *name);
+        let is_node = |name: &String| input.facts.nodes.iter().flatten().any(|n| n.name == *name);
+        let others = input.facts.etcd.iter().flatten().map(|m| &m.name).filter(|n| !known(n) && is_node(n));
+        let members = own.chain(others.cloned()).collect();
         add(
             "etcd".into(),
             Action::WaitEtcdMembers { members, timeout_s },

@@ -9,6 +9,10 @@ mod drift;
 #[cfg(test)]
 mod drift_tests;
 mod host_steps;
+mod leave;
+mod leave_refusals;
+#[cfg(test)]
+mod leave_tests;
 mod mirrors;
 mod model;
 mod package_steps;
@@ -32,6 +36,8 @@ pub use assemble::{Observations, assemble, questions};
 pub use desired::{Desired, When};
 pub use drift::{Drift, DriftKind, drift};
 pub use host_steps::ROUTES_UNIT;
+pub use leave::{Order, Stage, order, removal};
+pub use leave_refusals::{beyond, may_replace, nobody_answers, without};
 pub use model::{Disruption, Fingerprints, PLAN_FORMAT, PhaseId, Plan, Step, StepId};
 pub use planner::{CLAIM_FILE, HOSTS_MARKER, JOINED_FILE, desired};
 pub use pod_cidr::allot;

@@ -30,6 +30,27 @@ pub struct Plan {
     pub drift: Vec<Drift>,
 }
 
+impl Plan {
+    /// A plan of these steps that was made from nothing that could go stale.
+    #[must_use]
+    pub fn of(cluster: &str, steps: Vec<Step>) -> Self {
+        let inputs = Fingerprints {
+            tool: env!("CARGO_PKG_VERSION").into(),
+            inventory: Digest::of(b""),
+            bundle: Digest::of(b""),
+            hosts: BTreeMap::new(),
+        };
+        Self {
+            format_version: PLAN_FORMAT,
+            cluster: cluster.to_owned(),
+            inputs,
+            steps,
+            warnings: Vec::new(),
+            drift: Vec::new(),
+        }
+    }
+}
+
 /// Digests of all that a plan was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,6 +129,8 @@ pub enum PhaseId {
     Addons,
     /// The finished cluster is tested.
     Verify,
+    /// Nodes leave the cluster, one after the other.
+    Leave,
     /// A host is made bare again.
     Reset,
 }
@@ -134,6 +157,7 @@ impl PhaseId {
             Self::Label => "label",
             Self::Addons => "addons",
             Self::Verify => "verify",
+            Self::Leave => "leave",
             Self::Reset => "reset",
         }
     }

@@ -33,7 +33,7 @@ pub(super) fn refuse_upgrade(inv: &Inventory, bundle: &BundleManifest, facts: &F
         add("etcd does not answer".into(), "an upgrade begins with a healthy etcd, of which a snapshot is taken");
     }
     let own: BTreeSet<&str> = inv.hosts.iter().map(|h| h.name.as_str()).collect();
-    for other in objects.iter().filter(|o| !own.contains(o.name.as_str()) && is_control_plane(&o.labels)) {
+    for other in objects.iter().filter(|o| !own.contains(o.name.as_str()) && o.is_control_plane()) {
         add(
             format!("control plane {} is not in the inventory and would stay at {}", other.name, other.kubelet_version),
             "put it into the inventory, or take it out of the cluster",
@@ -57,10 +57,6 @@ pub(super) fn refuse_upgrade(inv: &Inventory, bundle: &BundleManifest, facts: &F
     }
     found.extend(judged.into_iter().map(|r| (r.reason, r.way_out)));
     refuse(&wanted, &found)
-}
-
-fn is_control_plane(labels: &BTreeMap<String, String>) -> bool {
-    ["control-plane", "master"].iter().any(|role| labels.contains_key(&format!("node-role.kubernetes.io/{role}")))
 }
 
 fn running(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Running {

@@ -3,6 +3,7 @@
 use super::addons::{is_released, manifest_probe, release_probe};
 use super::cluster::{control_plane_health, control_plane_probe, etcd_probe, nodes_probe};
 use super::file::{block_of, is_file, text};
+use super::leave::{has_left_etcd, is_evacuated, is_forgotten, kubeadm_status_probe};
 use super::node_state::{Membership, membership, node_state, node_state_probe};
 use super::packages::{packages_are_there, packages_probe};
 use super::registry::{REGISTRY_CA, identity_probe, is_whole};
@@ -57,6 +58,9 @@ pub fn probes(action: &Action) -> Vec<Probe> {
         | Action::WaitNodeVersion { .. }
         | Action::Uncordon { .. }
         | Action::Gate { .. } => vec![nodes_probe()],
+        Action::Evacuate { node, .. } => vec![nodes_probe(), pods_probe(node)],
+        Action::LeaveEtcd { .. } => vec![etcd_probe()],
+        Action::ForgetNode { node } => vec![nodes_probe(), pods_probe(node), kubeadm_status_probe()],
         Action::EtcdSnapshot { path } => vec![snapshot_probe(path)],
         Action::KeepVersion { version } => vec![Probe::File(kept_path(version))],
         Action::KubeadmUpgrade { .. } => vec![upgrade_probe()],
@@ -146,6 +150,9 @@ pub fn satisfied(action: &Action, answers: &[Answer]) -> bool {
         Action::WaitNodeVersion { node, version, .. } => is_at_version(first, node, version),
         Action::Uncordon { node, ends, .. } => is_let_go(first, node, *ends),
         Action::Gate { nodes, .. } => are_through(first, nodes),
+        Action::Evacuate { node, .. } => is_evacuated(answers, node),
+        Action::LeaveEtcd { node, address, healthy, .. } => has_left_etcd(first, node, *address, healthy),
+        Action::ForgetNode { node } => is_forgotten(answers, node),
     }
 }
 

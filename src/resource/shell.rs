@@ -45,6 +45,16 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
         "pods",
         "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get pods --all-namespaces --field-selector \"spec.nodeName=$1\" -o 'jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}|{.status.phase}|{.metadata.ownerReferences[0].kind}|{.metadata.annotations.kubernetes\\.io/config\\.mirror}{\"\\n\"}{end}'\n",
     ),
+    // The kubelet of a node, asked by way of the API server.
+    (
+        "kubelet",
+        "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=8s get --raw \"/api/v1/nodes/$1/proxy/healthz\"\n",
+    ),
+    // Nothing from 1.22 on.
+    (
+        "kubeadm-status",
+        "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s -n kube-system get configmap kubeadm-config -o 'jsonpath={.data.ClusterStatus}'\n",
+    ),
     (
         "namespace",
         "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get namespace \"$1\" --ignore-not-found -o name\n",

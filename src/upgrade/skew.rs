@@ -310,10 +310,10 @@ mod tests {
         // One of the inventory is taken along.
         let mut inv = inventory();
         inv.hosts[0].name = "w".into();
-        let said = refusals(&behind("1.34.0"), "1.36.0".parse().unwrap(), &inv);
+        let said = refusals(&behind("1.34.0"), v("1.36.0"), &inv);
         assert_eq!(said[0].reason, "the kubelet 1.34.0 on w would leave out a minor on its way to 1.36.0");
         assert!(said[0].way_out.contains("set cluster.version to that") && said.len() == 1, "{said:?}");
-        assert_eq!(refusals(&behind("1.35.0"), "1.36.0".parse().unwrap(), &inv), []);
+        assert_eq!(refusals(&behind("1.35.0"), v("1.36.0"), &inv), []);
         // Two minors before 1.28.
         let before = running(&[("a", "1.26.0")], &[("w", "1.24.0")]);
         assert_eq!(reasons(&before, "1.27.0"), ["the kubelet 1.24.0 on w is too old for an API server of 1.27.0"]);

@@ -149,6 +149,12 @@ impl Lab {
         })
     }
 
+    /// Takes a node away for good, with all that was on it.
+    pub fn destroy(&self, node: &str) {
+        let out = podman(&["rm", "-f", "-v", "-t", "0", &self.container(node)]);
+        assert!(out.status.success(), "{}", stderr(&out));
+    }
+
     pub fn power_off(&self, node: &str) {
         let out = podman(&["stop", "-t", "0", &self.container(node)]);
         assert!(out.status.success(), "{}", stderr(&out));

@@ -9,7 +9,7 @@ use super::transfer::send;
 use crate::backup::{Backup, BackupManifest, is_key};
 use crate::error::Result;
 use crate::exec::Context;
-use crate::exec::apply::{CLEAR, kubectl};
+use crate::exec::apply::{CLEAR, forget, kubectl};
 use crate::host::{Command, FileSpec};
 use crate::inventory::Node;
 use crate::kubeadm::NodeObject;
@@ -72,16 +72,7 @@ pub async fn forget_others(ctx: &Context, node: &str) -> Result<Vec<String>> {
         ctx.must(node, kubectl(["get", "nodes", "-o", "json", "--request-timeout=20s"]), "list the nodes").await?;
     let gone = stale(&crate::kubeadm::nodes(&listed.text())?, node);
     for name in &gone {
-        let forget = async {
-            let object = kubectl(["delete", "node", name, "--ignore-not-found", "--timeout=30s"]);
-            ctx.must(node, object, &format!("delete the node object {name}")).await?;
-            let field = format!("spec.nodeName={name}");
-            let args =
-                ["-n", "kube-system", "delete", "pods", "--field-selector", &field, "--force", "--grace-period=0"];
-            let pods = kubectl(args).timeout(Duration::from_secs(120));
-            ctx.must(node, pods, &format!("delete the pods of {name}")).await
-        };
-        step(ctx, GROUP, node, &format!("forget the old control plane {name}"), forget).await?;
+        step(ctx, GROUP, node, &format!("forget the old control plane {name}"), forget(ctx, node, name)).await?;
     }
     Ok(gone)
 }

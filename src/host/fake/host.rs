@@ -48,7 +48,13 @@ pub struct FakeConnector(pub FakeCluster);
 #[async_trait]
 impl Connector for FakeConnector {
     async fn connect(&self, node: &Node) -> Result<Arc<dyn Host>> {
-        let generation = self.0.world().generation;
+        let (generation, dead) = {
+            let world = self.0.world();
+            (world.generation, world.machines.get(&node.name).is_none_or(|m| m.dead))
+        };
+        if dead {
+            return Err(Error::unreachable("no route to host").on(&node.name));
+        }
         let cluster = self.0.clone();
         Ok(Arc::new(FakeHost { name: node.name.clone(), cluster, generation, trips: AtomicU64::new(0) }))
     }

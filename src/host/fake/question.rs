@@ -82,6 +82,11 @@ impl World {
                 let has = self.machines.get(name).is_some_and(|m| m.has(arg));
                 if has { Ok(String::new()) } else { Err("no snapshot".into()) }
             }
+            "kubelet" => match self.ready(arg) {
+                true => self.through_admin(name).map(|()| "ok".into()),
+                false => Err("dial tcp: no route to host".into()),
+            },
+            "kubeadm-status" => self.through_admin(name).map(|()| self.cluster_status.clone()),
             "nodes" => self.through_admin(name).map(|()| self.nodes_json()),
             "control-plane" => Ok(self.control_plane(name)),
             "etcd" => self.etcd_json(name),
@@ -199,6 +204,7 @@ impl World {
                     "metadata": {"name": name, "labels": n.labels, "annotations": marks},
                     "spec": {"taints": taints, "unschedulable": n.unschedulable},
                     "status": {
+                        "addresses": self.machines.get(name).map(|m| [serde_json::json!({"type": "InternalIP", "address": m.address})]),
                         "conditions": [{"type": "Ready", "status": if self.ready(name) { "True" } else { "False" }}],
                         "nodeInfo": {"kubeletVersion": self.kubelet_version(name), "containerRuntimeVersion": "containerd://2"},
                     },

@@ -142,6 +142,22 @@ impl World {
         done("")
     }
 
+    /// The scripts that keep pods off a node that leaves, and let them onto it again.
+    pub(super) fn leaving(&mut self, name: &str, node: &str, begins: bool) -> Output {
+        if let Err(e) = self.through_admin(name) {
+            return broken(1, e);
+        }
+        let Some(record) = self.nodes.get_mut(node) else { return broken(1, "not found") };
+        if begins {
+            let by = if record.unschedulable { "others" } else { "us" };
+            record.marks.entry("leaving".into()).or_insert_with(|| by.into());
+            record.unschedulable = true;
+        } else if record.marks.remove("leaving").is_some_and(|by| by == "us") {
+            record.unschedulable = false;
+        }
+        done("")
+    }
+
     fn kubeadm_upgrade(&mut self, name: &str, mode: &str, version: &str, now: u64) -> Output {
         let missing: Vec<String> = self
             .needed_images

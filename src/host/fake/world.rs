@@ -88,6 +88,10 @@ pub struct World {
     pub host_faults: BTreeMap<(String, u64), Fault>,
     /// Calls by host.
     pub host_calls: BTreeMap<String, u64>,
+    /// The machines whose reset was asked for.
+    pub may_go: BTreeSet<String>,
+    /// kubeadm's ClusterStatus, where it keeps one.
+    pub cluster_status: String,
     /// Connections made in an earlier generation are dead.
     pub generation: u64,
     /// Control planes in the middle of joining.
