@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::action::Action;
 use super::desired::disruption;
-use super::leave_refusals::{loses_quorum, unknown};
+use super::leave_refusals::{hides, loses_quorum, unknown};
 use super::model::{PhaseId, Step};
 use super::reset::bare;
 use crate::error::Result;
@@ -41,11 +41,15 @@ pub fn order(inv: &Inventory, standing: &Standing, old: &str) -> Order {
 /// How these nodes leave, one after the other: first those that serve nothing any more, because etcd counts them until
 /// they are out, then the others in the order in which they are named.
 ///
-/// Errors: etcd would lose its quorum at some point (`Refused`), or nobody is called so (`Usage`).
+/// Errors: etcd would lose its quorum at some point, or one is at work that cannot be stopped (`Refused`); nobody is
+/// called so (`Usage`).
 pub fn removal(inv: &Inventory, standing: &Standing, names: &[String]) -> Result<Vec<Stage>> {
     let mut leaving: Vec<Leaving<'_>> = names.iter().map(|name| Leaving::new(inv, standing, name)).collect();
     if let Some(nobody) = leaving.iter().find(|l| !l.known) {
         return Err(unknown(nobody.name, inv, standing));
+    }
+    if let Some(hidden) = leaving.iter().find(|l| l.hidden) {
+        return Err(hides(hidden.name));
     }
     leaving.sort_by_key(|l| l.serves);
     let mut left = standing.members.clone();
@@ -119,6 +123,8 @@ struct Leaving<'a> {
     answers: bool,
     /// Its kubelet can end pods.
     ready: bool,
+    /// It is at work, and its host, which the inventory lists, does not let us in.
+    hidden: bool,
     /// It answers, is in the cluster, and its etcd is well if it has one.
     serves: bool,
 }
@@ -143,6 +149,7 @@ impl<'a> Leaving<'a> {
             known: host.is_some() || object.is_some() || member.is_some(),
             answers,
             ready,
+            hidden: host.is_some() && !answers && ready,
             serves: answers && ready && has_etcd,
         }
     }

@@ -101,6 +101,16 @@ pub(super) fn loses_quorum(name: &str, members: &Members, leaving: &Member) -> E
     error.hint("when a majority is gone for good: `provision etcd restore SNAPSHOT` builds the control planes anew")
 }
 
+/// Taken for dead, it would go on with what the cluster gave to others.
+pub(super) fn hides(name: &str) -> Error {
+    Error::refused(format!(
+        "{name} is at work, its kubelet answers, but its host cannot be logged into to make it bare"
+    ))
+    .on(name)
+    .hint("mend SSH to it, or switch it off if it is to count as dead")
+    .hint("out of the inventory it is removed by its name alone, and its host is left as it is")
+}
+
 pub(super) fn unknown(name: &str, inv: &Inventory, standing: &Standing) -> Error {
     let hosts = inv.hosts.iter().map(|h| h.name.as_str());
     let mut all: Vec<&str> = hosts.chain(standing.nodes.iter().map(|n| n.name.as_str())).collect();

@@ -131,6 +131,21 @@ fn a_successor_comes_first_unless_the_old_one_is_dead() {
 }
 
 #[test]
+fn one_that_is_at_work_is_not_taken_for_dead() {
+    let inv = inventory(3, 1);
+    let mut standing = cluster(&inv, &BTreeSet::new());
+    standing.answering.remove("w1");
+    let kind = |inv: &Inventory, standing: &Standing| {
+        removal(inv, standing, &["w1".into()]).map(|stages| titles(&stages).len()).map_err(|e| e.kind())
+    };
+    assert_eq!(kind(&inv, &standing), Err(Kind::Refused));
+    let rest = without(&inv, &["w1".into()]).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(kind(&rest, &standing), Ok(3), "evacuated, forgotten, settled");
+    standing.kubelets.remove("w1");
+    assert_eq!(kind(&inv, &standing), Ok(2));
+}
+
+#[test]
 fn what_only_they_do_stops_them() {
     let kind = |inv: &Inventory, name: &str| without(inv, &[name.into()]).map(drop).map_err(|e| e.kind());
     let mut inv = inventory(2, 1);
