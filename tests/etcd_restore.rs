@@ -83,7 +83,7 @@ async fn the_chosen_one_goes_last() {
 }
 
 #[tokio::test]
-async fn old_control_planes_are_forgotten_and_workers_are_not() {
+async fn what_is_gone_is_forgotten_and_workers_that_stand_are_not() {
     let (cluster, ctx, _) = standing().await;
     {
         let mut world = cluster.world();
@@ -91,11 +91,17 @@ async fn old_control_planes_are_forgotten_and_workers_are_not() {
             labels: [("node-role.kubernetes.io/master".to_owned(), String::new())].into(),
             ..NodeRecord::default()
         };
-        world.nodes = [("cp1", plane()), ("old1", plane()), ("cp3", plane()), ("w1", NodeRecord::default())]
-            .map(|(name, node)| (name.to_owned(), node))
-            .into();
+        world.nodes = [
+            ("cp1", plane()),
+            ("old1", plane()),
+            ("cp3", plane()),
+            ("w1", NodeRecord::default()),
+            ("w2", NodeRecord::default()),
+        ]
+        .map(|(name, node)| (name.to_owned(), node))
+        .into();
     }
-    assert_eq!(etcd::forget_others(&ctx, "cp1").await.unwrap(), ["cp3", "old1"]);
+    assert_eq!(etcd::forget_others(&ctx, "cp1", &["w2".into(), "cp1".into()]).await.unwrap(), ["cp3", "old1", "w2"]);
     assert_eq!(cluster.world().nodes.keys().collect::<Vec<_>>(), ["cp1", "w1"]);
 }
 

@@ -15,6 +15,8 @@ mod harness;
 mod registry;
 #[path = "lab/upgrade.rs"]
 mod upgrade;
+#[path = "lab/watch.rs"]
+mod watch;
 
 use harness::{Lab, same, stderr, stdout};
 

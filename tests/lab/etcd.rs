@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use super::harness::{Lab, stderr, stdout};
+use super::watch::Watch;
 
 /// The age key pair, and the inventory with its recipient.
 pub fn with_recipient(lab: &Lab) -> (String, String) {
@@ -58,7 +59,8 @@ pub fn backed_up(lab: &Lab, inventory: &str, key: &str) -> String {
     file
 }
 
-/// Two of three members are destroyed; the backup brings all back, and nothing that came after it.
+/// Two of three control planes are destroyed, and bare hosts stand in their place; the backup brings the cluster back on
+/// all of them, and nothing that came after it.
 pub fn lost_and_restored(lab: &Lab, inventory: &str, key: &str, backup: &str) {
     println!("-- etcd restore");
     let restore = |more: &[&str]| {
@@ -71,9 +73,16 @@ pub fn lost_and_restored(lab: &Lab, inventory: &str, key: &str, backup: &str) {
     assert_eq!(out.status.code(), Some(5), "{}", stderr(&out));
     assert!(stderr(&out).contains("etcd has quorum"), "{}", stderr(&out));
     for node in ["cp1", "cp3"] {
-        lab.must(node, "rm /etc/kubernetes/manifests/etcd.yaml && rm -rf /var/lib/etcd");
+        lab.destroy(node);
     }
     lab.must("cp2", "for n in $(seq 60); do kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=3s get ns || exit 0; sleep 1; done; exit 1");
+    // While they are gone nothing is begun.
+    let out = restore(&["--confirm", "lost"]);
+    assert_eq!(out.status.code(), Some(4), "{}", stderr(&out));
+    assert!(stderr(&out).contains("2 of 4 hosts cannot be used"), "{}", stderr(&out));
+    for node in ["cp1", "cp3"] {
+        lab.rebuild(node, inventory);
+    }
     let out = restore(&["--confirm", "lost"]);
     assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
     let path = lab.file("admin.conf");
@@ -85,12 +94,14 @@ pub fn lost_and_restored(lab: &Lab, inventory: &str, key: &str, backup: &str) {
     let status: serde_json::Value = serde_json::from_str(&stdout(&out)).unwrap();
     let members = status["hosts"].as_array().unwrap().iter().filter(|h| h["etcd"] == "member").count();
     assert_eq!(members, 3, "{status:#}");
-    lab.must("cp1", "ls /var/lib/provision/before-restore-*/pki/ca.key && [ \"$(stat -c %a /var/lib/provision/before-restore-*)\" = 700 ]");
+    lab.must("cp2", "ls /var/lib/provision/before-restore-*/pki/ca.key && [ \"$(stat -c %a /var/lib/provision/before-restore-*)\" = 700 ]");
+    lab.must("cp1", "! ls -d /var/lib/provision/before-restore-*");
     let out = lab.provision(&["apply", "-y", "-i", inventory, "-b", &lab.bundle()]);
     assert!(out.status.success() && stdout(&out).ends_with("no changes\n"), "{}{}", stdout(&out), stderr(&out));
 }
 
-/// The certificates of kubeadm are new on every control plane, and in use.
+/// The certificates of kubeadm are new on every control plane, and in use; a client that wrote and watched all along lost
+/// nothing.
 pub fn certificates_are_renewed(lab: &Lab, inventory: &str) {
     println!("-- certs renew");
     let until = |path: &str| {
@@ -103,8 +114,10 @@ pub fn certificates_are_renewed(lab: &Lab, inventory: &str) {
     let paths =
         ["/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/pki/etcd/peer.crt", "/etc/kubernetes/scheduler.conf"];
     let before = paths.map(until);
+    let watch = Watch::start(lab);
     let out = lab.provision(&["certs", "renew", "--yes", "-i", inventory]);
     assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
+    watch.end();
     for (path, old) in paths.iter().zip(before) {
         let new = until(path);
         assert_eq!(new.len(), 3, "{path}");

@@ -71,7 +71,7 @@ impl World {
             ("api-answers" | "test-account", _) => {
                 return if self.cluster_up() { done("") } else { broken(1, "connection refused") };
             }
-            ("static-pod-restart", [_]) => {
+            ("static-pod-restart" | "static-pod-anew", [_]) => {
                 let planes: Vec<&String> = self.etcd.keys().collect();
                 if planes.iter().any(|plane| !self.api_up(plane)) {
                     self.violations.push(format!("a restart on {name} while another control plane is down"));
