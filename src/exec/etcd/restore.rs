@@ -18,6 +18,7 @@ use crate::kubeadm::NodeObject;
 const DIR: &str = "/var/lib/provision/etcd-restore";
 const STAGE: &str = include_str!("stage.sh");
 const SET_ASIDE: &str = include_str!("set_aside.sh");
+const CLUSTER_INFO: &str = include_str!("cluster_info.sh");
 const PLACE: &str = include_str!("place.sh");
 const TIMEOUT: Duration = Duration::from_secs(600);
 const GROUP: &str = "restore";
@@ -67,7 +68,8 @@ pub async fn start_over(
 
 /// Takes what is no more out of the restored cluster: the node objects of the snapshot's other control planes, and their
 /// pods, whose annotations would lead kubeadm to an etcd that is gone; and those of the hosts that were `bare`: kubeadm
-/// joins none while a node of its name seems to be there. Returns their names.
+/// joins none while a node of its name seems to be there. And the endpoint that joins are told is the inventory's again.
+/// Returns the names that were forgotten.
 pub async fn forget_others(ctx: &Context, node: &str, bare: &[String]) -> Result<Vec<String>> {
     let listed =
         ctx.must(node, kubectl(["get", "nodes", "-o", "json", "--request-timeout=20s"]), "list the nodes").await?;
@@ -84,6 +86,10 @@ pub async fn forget_others(ctx: &Context, node: &str, bare: &[String]) -> Result
         };
         step(ctx, GROUP, node, &format!("forget the old node {name}"), forget).await?;
     }
+    let url = format!("https://{}", ctx.inventory.api_endpoint().authority());
+    let (what, args) = ("tell joining hosts where the API is", [url.as_str()]);
+    let telling = ctx.script(node, "cluster-info", CLUSTER_INFO, &args, TIMEOUT, what);
+    step(ctx, GROUP, node, what, telling).await?;
     Ok(gone)
 }
 

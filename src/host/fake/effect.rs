@@ -78,6 +78,7 @@ impl World {
                 }
                 return done("");
             }
+            ("cluster-info", [_]) => return done(""),
             ("etcd-stage", [dir, member, _, hex]) => return self.stage(name, dir, member, hex, now),
             ("etcd-set-aside", [dir]) => return self.set_aside(name, dir, now),
             ("etcd-place", [dir]) => return self.place_etcd(name, dir, now),
