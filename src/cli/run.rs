@@ -36,8 +36,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             Command::Reset { inventory, hosts, all, confirm } => {
                 reset::reset(&inventory.inventory, hosts, all, confirm, &global).await
             }
-            Command::Etcd(EtcdCommand::Snapshot { inventory, out }) => {
-                etcd_snapshot::snapshot(&inventory.inventory, &out, &global).await
+            Command::Etcd(EtcdCommand::Snapshot { inventory, out, here }) => {
+                etcd_snapshot::snapshot(&inventory.inventory, &out, here.as_deref(), &global).await
             }
             Command::Etcd(EtcdCommand::Restore(args)) => etcd_restore::restore(&args, &global).await,
             Command::Certs(CertsCommand::Renew { inventory, yes }) => {

@@ -3,6 +3,7 @@
 mod api;
 mod command;
 mod fake;
+mod local;
 mod probe;
 pub mod script;
 pub mod ssh;
@@ -11,4 +12,5 @@ pub use api::{Connector, FileSpec, Host, NODE_BLOB_DIR};
 pub(crate) use command::shell_line;
 pub use command::{Command, DEFAULT_TIMEOUT, ExitState, Output, shell_quote};
 pub use fake::{FakeCluster, FakeConnector, FakeFile, FakeHost, FakeUnit, Fault, Machine, NodeRecord, World};
+pub use local::LocalHost;
 pub use probe::{Answer, FileKind, FileState, Probe, UnitState};

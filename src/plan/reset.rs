@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::action::Action;
+use super::backup_steps::SNAPSHOT_TIMER;
 use super::host_steps::ROUTES_UNIT;
 use super::model::{Disruption, Fingerprints, PLAN_FORMAT, PhaseId, Plan, Step};
 use super::registry_steps::REGISTRY_UNIT;
@@ -16,6 +17,8 @@ const FILES: &[&str] = &[
     "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf",
     "/etc/systemd/system/provision-pod-routes.service",
     "/etc/systemd/system/provision-registry.service",
+    "/etc/systemd/system/provision-etcd-snapshot.service",
+    "/etc/systemd/system/provision-etcd-snapshot.timer",
     "/usr/local/bin/provision",
     "/etc/sysctl.d/90-provision.conf",
     "/etc/modules-load.d/provision.conf",
@@ -69,7 +72,9 @@ pub fn reset_plan(inv: &Inventory, names: &[String]) -> Plan {
             action: Action::ResetHost {
                 node: name.clone(),
                 files: files.clone(),
-                units: ["kubelet.service", ROUTES_UNIT, REGISTRY_UNIT, "containerd.service"].map(str::to_owned).into(),
+                units: [SNAPSHOT_TIMER, "kubelet.service", ROUTES_UNIT, REGISTRY_UNIT, "containerd.service"]
+                    .map(str::to_owned)
+                    .into(),
                 dirs: DIRS.iter().map(|d| (*d).to_owned()).collect(),
             },
             reason: "asked for".into(),
