@@ -97,6 +97,8 @@ fn units_and_small_files() {
     insta::assert_snapshot!("kubelet-service", template::kubelet_unit().unwrap());
     let listen = "192.168.10.21:5443".parse().unwrap();
     insta::assert_snapshot!("registry-service", template::registry_unit(listen).unwrap());
+    insta::assert_snapshot!("etcd-snapshot-service", template::snapshot_service("cp-1").unwrap());
+    insta::assert_snapshot!("etcd-snapshot-timer", template::snapshot_timer("*-*-* 02:30").unwrap());
     insta::assert_snapshot!("kubelet-dropin", template::kubelet_dropin().unwrap());
     insta::assert_snapshot!("sysctl", template::sysctl_conf(&[("net.ipv4.ip_forward", "1")]).unwrap());
     insta::assert_snapshot!("modules", template::modules_conf(&["br_netfilter", "overlay"]).unwrap());

@@ -19,6 +19,8 @@ mod nodes;
 mod registry;
 #[path = "lab/upgrade.rs"]
 mod upgrade;
+#[path = "lab/watch.rs"]
+mod watch;
 
 use harness::{Lab, same, stderr, stdout};
 
@@ -127,16 +129,18 @@ fn nodes_come_and_go() {
 #[test]
 #[ignore = "needs root and podman; run by tests/run"]
 fn etcd_is_lost_and_comes_back() {
-    let lab = Lab::prepare("lost", 3, 1);
+    let keys = etcd::Keys::make();
+    let lab = Lab::prepare_with("lost", 3, 1, Some(&keys.inventory()));
+    lab.is_cut_off();
     let out = lab.apply();
     assert!(out.status.success(), "{}", stderr(&out));
     etcd::certificates_are_checked(&lab);
-    let (key, inventory) = etcd::with_recipient(&lab);
     lab.must("cp1", "kubectl --kubeconfig /etc/kubernetes/admin.conf create configmap before");
-    let backup = etcd::backed_up(&lab, &inventory, &key);
+    etcd::backed_up(&lab, &keys);
+    let backup = etcd::backed_up_by_itself(&lab, &keys);
     lab.must("cp1", "kubectl --kubeconfig /etc/kubernetes/admin.conf create configmap after");
-    etcd::lost_and_restored(&lab, &inventory, &key, &backup);
-    etcd::certificates_are_renewed(&lab, &inventory);
+    etcd::lost_and_restored(&lab, &keys, &backup);
+    etcd::certificates_are_renewed(&lab);
     etcd::no_secret_was_recorded(&lab);
 }
 

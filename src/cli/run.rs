@@ -39,8 +39,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             }
             Command::Node(NodeCommand::Remove(args)) => node_remove::remove(&args, &global).await,
             Command::Node(NodeCommand::Replace(args)) => node_replace::replace(&args, &global).await,
-            Command::Etcd(EtcdCommand::Snapshot { inventory, out }) => {
-                etcd_snapshot::snapshot(&inventory.inventory, &out, &global).await
+            Command::Etcd(EtcdCommand::Snapshot { inventory, out, here }) => {
+                etcd_snapshot::snapshot(&inventory.inventory, &out, here.as_deref(), &global).await
             }
             Command::Etcd(EtcdCommand::Restore(args)) => etcd_restore::restore(&args, &global).await,
             Command::Certs(CertsCommand::Renew { inventory, yes }) => {

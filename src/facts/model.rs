@@ -22,6 +22,9 @@ pub const NEEDED_MODULES: &str = "overlay br_netfilter";
 /// Where our bridge CNI configuration lies on a node.
 pub const CNI_CONF: &str = "/etc/cni/net.d/10-provision.conflist";
 
+/// The timer of scheduled backups on a control plane.
+pub const SNAPSHOT_TIMER_FILE: &str = "/etc/systemd/system/provision-etcd-snapshot.timer";
+
 /// The version of the cgroup hierarchy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -89,6 +92,9 @@ pub struct HostFacts {
     /// The CA of the built-in registry, on a host of it that can sign with it.
     #[serde(default)]
     pub registry_ca: Option<Digest>,
+    /// Backups are scheduled on it.
+    #[serde(default)]
+    pub snapshot_timer: bool,
     /// The pod networks our CNI configuration on it holds.
     pub pod_cidrs: Vec<String>,
     /// Which version it was taken to.
@@ -187,6 +193,7 @@ pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
         shell_probe("facts", &[NEEDED_COMMANDS, NEEDED_MODULES, &others.join(" ")]),
         node_state_probe(&node.name),
         Probe::Content(CNI_CONF.into()),
+        Probe::File(SNAPSHOT_TIMER_FILE.into()),
     ];
     if node.role.is_control_plane() {
         probes.push(crate::resource::nodes_probe());
@@ -259,6 +266,7 @@ pub fn host_facts(probes: &[Probe], answers: &[Answer], sent_ms: i64, received_m
         resolves: prefixed("resolves."),
         state: answers.get(1).map(node_state).unwrap_or_default(),
         registry_ca: to(identity_probe()).and_then(registry_ca),
+        snapshot_timer: to(Probe::File(SNAPSHOT_TIMER_FILE.into())).is_some_and(|a| *a != Answer::Absent),
         pod_cidrs: to(Probe::Content(CNI_CONF.into())).map(conflist_cidrs).unwrap_or_default(),
         upgrade: to(upgrade_probe()).map(upgrade_state).unwrap_or_default(),
         now_s: now_ms / 1000,

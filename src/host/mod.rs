@@ -3,6 +3,7 @@
 mod api;
 mod command;
 mod fake;
+mod local;
 mod probe;
 pub mod script;
 pub mod ssh;
@@ -13,4 +14,5 @@ pub use command::{Command, DEFAULT_TIMEOUT, ExitState, Output, shell_quote};
 pub use fake::{
     Cause, FakeCluster, FakeConnector, FakeFile, FakeHost, FakeUnit, Fault, Machine, NodeRecord, Watch, World,
 };
+pub use local::LocalHost;
 pub use probe::{Answer, FileKind, FileState, Probe, UnitState};

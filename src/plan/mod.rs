@@ -3,6 +3,7 @@
 mod action;
 mod addon_steps;
 mod assemble;
+mod backup_steps;
 mod cluster_steps;
 mod desired;
 mod drift;

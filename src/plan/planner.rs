@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::action::Action;
 use super::addon_steps::addon_steps;
+use super::backup_steps::snapshots;
 use super::cluster_steps::cluster_steps;
 use super::desired::{Desired, HostSteps, When};
 use super::host_steps::{before_join, cni};
@@ -101,7 +102,13 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
                 all
             });
         let init = !exists && node.name == first.name;
-        let made = join(&input, node, steps, init, sponsors, &previous)?;
+        let phase = match (init, node.role.is_control_plane()) {
+            (true, _) => PhaseId::Init,
+            (_, true) => PhaseId::JoinControlPlane,
+            _ => PhaseId::JoinWorker,
+        };
+        let made = join(&input, node, steps, phase, sponsors, &previous)?;
+        snapshots(&input, node, phase, upgrades.last().map(|d| d.id.clone()), steps)?;
         if node.role.is_control_plane() {
             if init {
                 // Who waits for the init waits by way of it for all hosts' images.
@@ -146,17 +153,13 @@ fn join(
     input: &Input<'_>,
     node: &Node,
     steps: &mut HostSteps<'_>,
-    init: bool,
+    phase: PhaseId,
     sponsors: Vec<String>,
     previous: &[StepId],
 ) -> Result<Joined> {
     let inv = input.inv;
     let control_plane = node.role.is_control_plane();
-    let phase = match (init, control_plane) {
-        (true, _) => PhaseId::Init,
-        (_, true) => PhaseId::JoinControlPlane,
-        _ => PhaseId::JoinWorker,
-    };
+    let init = phase == PhaseId::Init;
     let membership = input.facts.membership(inv, node);
     let local_balancer = inv.endpoint.mode == EndpointMode::Haproxy;
     let endpoint = inv.api_endpoint();

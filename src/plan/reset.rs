@@ -1,6 +1,7 @@
 //! The plan that makes hosts bare. Pure.
 
 use super::action::Action;
+use super::backup_steps::SNAPSHOT_TIMER;
 use super::host_steps::ROUTES_UNIT;
 use super::model::{Disruption, PhaseId, Plan, Step};
 use super::registry_steps::REGISTRY_UNIT;
@@ -13,6 +14,8 @@ const FILES: &[&str] = &[
     "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf",
     "/etc/systemd/system/provision-pod-routes.service",
     "/etc/systemd/system/provision-registry.service",
+    "/etc/systemd/system/provision-etcd-snapshot.service",
+    "/etc/systemd/system/provision-etcd-snapshot.timer",
     "/usr/local/bin/provision",
     "/etc/sysctl.d/90-provision.conf",
     "/etc/modules-load.d/provision.conf",
@@ -59,7 +62,9 @@ pub(super) fn bare(inv: &Inventory, name: &str) -> Action {
     Action::ResetHost {
         node: name.to_owned(),
         files,
-        units: ["kubelet.service", ROUTES_UNIT, REGISTRY_UNIT, "containerd.service"].map(str::to_owned).into(),
+        units: [SNAPSHOT_TIMER, "kubelet.service", ROUTES_UNIT, REGISTRY_UNIT, "containerd.service"]
+            .map(str::to_owned)
+            .into(),
         dirs: DIRS.iter().map(|d| (*d).to_owned()).collect(),
     }
 }

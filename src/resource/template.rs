@@ -26,6 +26,8 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("kube-vip.yaml", include_str!("../../templates/kube-vip.yaml.tera")),
     ("pod-routes.service", include_str!("../../templates/pod-routes.service.tera")),
     ("provision-registry.service", include_str!("../../templates/provision-registry.service.tera")),
+    ("provision-etcd-snapshot.service", include_str!("../../templates/provision-etcd-snapshot.service.tera")),
+    ("provision-etcd-snapshot.timer", include_str!("../../templates/provision-etcd-snapshot.timer.tera")),
     ("sysctl.conf", include_str!("../../templates/sysctl.conf.tera")),
     ("modules.conf", include_str!("../../templates/modules.conf.tera")),
 ];
@@ -211,6 +213,16 @@ pub fn routes_unit(routes: &[(IpNet, IpAddr)]) -> Result<String> {
 /// The unit of the built-in registry.
 pub fn registry_unit(listen: std::net::SocketAddr) -> Result<String> {
     render_with("provision-registry.service", json!({ "listen": listen.to_string() }))
+}
+
+/// The unit that takes a backup on the control plane of this name.
+pub fn snapshot_service(node: &str) -> Result<String> {
+    render_with("provision-etcd-snapshot.service", json!({ "node": node }))
+}
+
+/// When it does so, as `OnCalendar=` takes it.
+pub fn snapshot_timer(schedule: &str) -> Result<String> {
+    render_with("provision-etcd-snapshot.timer", json!({ "schedule": schedule }))
 }
 
 /// `/etc/sysctl.d/90-provision.conf`

@@ -20,7 +20,7 @@ mod system;
 mod units;
 mod upgrade;
 
-pub(super) use cluster::{kubectl, restart_pods, wait};
+pub(super) use cluster::{kubectl, wait};
 pub use context::Context;
 pub use hands::HostRunner;
 pub(super) use leave::forget;

@@ -74,13 +74,14 @@ impl World {
             ("api-answers" | "test-account", _) => {
                 return if self.cluster_up() { done("") } else { broken(1, "connection refused") };
             }
-            ("static-pod-restart", [_]) => {
+            ("static-pod-restart" | "static-pod-anew", [_]) => {
                 let planes: Vec<&String> = self.etcd.keys().collect();
                 if planes.iter().any(|plane| !self.api_up(plane)) {
                     self.violations.push(format!("a restart on {name} while another control plane is down"));
                 }
                 return done("");
             }
+            ("cluster-info", [_]) => return done(""),
             ("etcd-stage", [dir, member, _, hex]) => return self.stage(name, dir, member, hex, now),
             ("etcd-set-aside", [dir]) => return self.set_aside(name, dir, now),
             ("etcd-place", [dir]) => return self.place_etcd(name, dir, now),
