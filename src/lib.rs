@@ -24,5 +24,6 @@ pub mod plan;
 pub mod registry;
 pub mod report;
 pub mod resource;
+pub mod status;
 pub mod upgrade;
 pub mod version;

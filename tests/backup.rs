@@ -216,3 +216,54 @@ fn nobody_named_is_refused_before_any_host_is_touched() {
     let external = text.replace("[backup]", "[etcd]\nmode = \"external\"\nendpoints = [\"https://192.168.10.31:2379\"]\nca_file = \"/e/ca\"\ncert_file = \"/e/c\"\nkey_file = \"/e/k\"\n[backup]");
     assert_eq!(run(&external).status.code(), Some(5));
 }
+
+/// systemd itself takes what an inventory may say.
+#[test]
+fn systemd_agrees_on_schedules() {
+    let right = [
+        "daily",
+        "weekly UTC",
+        "02:30",
+        "*:0/15",
+        "0/6:00",
+        "Mon..Fri 22:00 UTC",
+        "sat,Sunday",
+        "*-*-1,15 04:00",
+        "*-01/3-01",
+        "2026..2030-*-* 01:00:30",
+        "12-24 18:00",
+        "Mon,Wed..Fri *-*-* 8..18/2:30",
+    ];
+    for schedule in right {
+        let text = format!(
+            "{INVENTORY}\n[backup]\nschedule = \"{schedule}\"\nallow_unencrypted = \"I accept backups that anybody can read\"\n"
+        );
+        assert!(provision::inventory::parse(&text).is_ok(), "{schedule}");
+    }
+    let out = Command::new("systemd-analyze").arg("calendar").args(right).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[tokio::test]
+async fn a_node_looks_after_itself() {
+    use provision::host::{Answer, Command, ExitState, Host as _, LocalHost, Probe};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f").to_string_lossy().into_owned();
+    std::fs::write(&path, "content").unwrap();
+    let host = LocalHost::new("cp1");
+    let answers = host.probe(&[Probe::Content(path), Probe::File("/nonexistent".into())]).await.unwrap();
+    let [Answer::File(file), Answer::Absent] = answers.as_slice() else { panic!("{answers:?}") };
+    assert_eq!((file.content.as_deref(), &file.digest), (Some(&b"content"[..]), &Some(Digest::of(b"content"))));
+    let run = async |line: &str| {
+        // More than a pipe holds, read or not.
+        let command = Command::new(["sh", "-c", line]).stdin(vec![b'x'; 1 << 20]).env("A", "b c");
+        host.run(&command.timeout(std::time::Duration::from_secs(5))).await
+    };
+    assert_eq!(run("cat").await.unwrap().stdout.len(), 1 << 20);
+    assert_eq!(run("printf %s \"$A\"").await.unwrap().text(), "b c");
+    let failed = run("echo why >&2; exit 7").await.unwrap();
+    assert_eq!((failed.exit, failed.stderr.as_slice()), (ExitState::Code(7), &b"why\n"[..]));
+    assert!(matches!(run("kill -9 $$").await.unwrap().exit, ExitState::Signal(_)));
+    assert!(run("sleep 60").await.unwrap_err().to_string().contains("no end in 5 s"));
+    assert!(host.run(&Command::new(["/nonexistent"])).await.is_err());
+}

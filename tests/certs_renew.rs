@@ -26,7 +26,7 @@ async fn one_control_plane_after_the_other_etcd_first() {
     for host in ["cp1", "cp2", "cp3"] {
         expected.push(format!("{host}: kubeadm certs renew all"));
         for pod in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
-            expected.push(format!("{host}: static-pod-restart {pod}"));
+            expected.push(format!("{host}: static-pod-anew {pod}"));
         }
     }
     assert_eq!(log(&cluster), expected);

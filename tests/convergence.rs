@@ -1,8 +1,12 @@
 //! The real planner and engine against machines in memory: whatever breaks, running apply again converges.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "convergence/drift.rs"]
+mod drift;
 #[path = "convergence/external.rs"]
 mod external;
+#[path = "convergence/nodes.rs"]
+mod nodes;
 #[path = "convergence/upgrade.rs"]
 mod upgrade;
 #[path = "convergence/world.rs"]

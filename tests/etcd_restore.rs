@@ -4,14 +4,22 @@
 
 #[path = "backup/standing.rs"]
 mod standing;
+#[path = "convergence/world.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod world;
 
 use std::process::Command;
+use std::sync::Arc;
 
 use provision::backup::{BackupManifest, Writer, read};
 use provision::bundle::Digest;
 use provision::error::Kind;
-use provision::exec::{Cancel, Context, etcd};
+use provision::exec::{self, Cancel, Context, HostRunner, NullSink, Options, RetryPolicy, etcd};
+use provision::facts::{gather, observe};
 use provision::host::{FakeCluster, Fault, NodeRecord};
+use provision::plan::{
+    Fingerprints, PLAN_FORMAT, PhaseId, Plan, assemble, desired, led_by, of_host, questions, without_control_planes,
+};
 use standing::{INVENTORY, KEY, standing};
 
 const ASIDE: &str = "/var/lib/provision/before-restore-x";
@@ -83,7 +91,7 @@ async fn the_chosen_one_goes_last() {
 }
 
 #[tokio::test]
-async fn old_control_planes_are_forgotten_and_workers_are_not() {
+async fn what_is_gone_is_forgotten_and_workers_that_stand_are_not() {
     let (cluster, ctx, _) = standing().await;
     {
         let mut world = cluster.world();
@@ -91,12 +99,94 @@ async fn old_control_planes_are_forgotten_and_workers_are_not() {
             labels: [("node-role.kubernetes.io/master".to_owned(), String::new())].into(),
             ..NodeRecord::default()
         };
-        world.nodes = [("cp1", plane()), ("old1", plane()), ("cp3", plane()), ("w1", NodeRecord::default())]
-            .map(|(name, node)| (name.to_owned(), node))
-            .into();
+        world.nodes = [
+            ("cp1", plane()),
+            ("old1", plane()),
+            ("cp3", plane()),
+            ("w1", NodeRecord::default()),
+            ("w2", NodeRecord::default()),
+        ]
+        .map(|(name, node)| (name.to_owned(), node))
+        .into();
     }
-    assert_eq!(etcd::forget_others(&ctx, "cp1").await.unwrap(), ["cp3", "old1"]);
+    assert_eq!(etcd::forget_others(&ctx, "cp1", &["w2".into(), "cp1".into()]).await.unwrap(), ["cp3", "old1", "w2"]);
     assert_eq!(cluster.world().nodes.keys().collect::<Vec<_>>(), ["cp1", "w1"]);
+}
+
+/// No host of the new inventory ever saw the cluster: its CAs and all it held come from the backup.
+#[tokio::test]
+async fn all_hosts_may_be_new() {
+    let (kept, snapshot) = backup(&standing().await.1).await;
+    let changed = world::INVENTORY.replace("name = \"cp", "name = \"new").replace("192.168.10.1", "192.168.20.1");
+    let inv = world::read(&changed);
+    let bundle = world::bundle(&inv);
+    let fake = world::fresh(&inv, &bundle);
+    // The first one goes ahead here: the others' images are the business of the apply that follows.
+    fake.world().needed_images.clear();
+    let hosts = world::connect(&fake, &inv).await.unwrap();
+    let context = || Context {
+        hosts: hosts.clone(),
+        blob: Box::new(|_| Ok(provision::bundle::Blob { pieces: Vec::new() })),
+        inventory: Arc::new(inv.clone()),
+        sink: Arc::new(NullSink),
+    };
+    let facts = without_control_planes(&inv, &gather(&inv, &hosts, 5).await.unwrap());
+    let run = async |before: bool| {
+        let all = desired(&led_by(&inv, "new2"), &bundle, &facts).unwrap();
+        let mut asked = questions(&all);
+        asked.retain(|name, _| name == "new2");
+        let answers = observe(&hosts, &asked, 5).await.unwrap();
+        let wanted = |p| if before { p < PhaseId::Init } else { p == PhaseId::Init };
+        let steps = of_host(assemble(&all, &answers), "new2", wanted);
+        let nothing = Digest::of(b"");
+        let inputs = Fingerprints {
+            tool: String::new(),
+            inventory: nothing.clone(),
+            bundle: nothing,
+            hosts: std::collections::BTreeMap::new(),
+        };
+        let plan = Plan {
+            format_version: PLAN_FORMAT,
+            cluster: "lab".into(),
+            inputs,
+            steps,
+            warnings: Vec::new(),
+            drift: Vec::new(),
+        };
+        let options = Options {
+            operation: "test".into(),
+            command: "restore".into(),
+            concurrency: 8,
+            retry: RetryPolicy { pauses: Vec::new() },
+        };
+        let hands = Arc::new(HostRunner::new(context(), &plan.steps));
+        exec::run(&plan, hands, &options, Arc::new(NullSink), Cancel::new()).await.unwrap();
+    };
+    run(true).await;
+    let nodes = inv.control_planes();
+    etcd::stage(&context(), &nodes[1], &kept.manifest, snapshot.as_slice()).await.unwrap();
+    etcd::start_over(&context(), &nodes, "new2", &kept, ASIDE).await.unwrap();
+    assert!(text(&fake, "new2", "/var/lib/etcd/member").starts_with("new2\ncp1 cp2 cp3"));
+    run(false).await;
+    for name in ["cp1", "cp2", "cp3", "w1"] {
+        let mut node = NodeRecord::default();
+        if name.starts_with("cp") {
+            node.labels.insert("node-role.kubernetes.io/control-plane".into(), String::new());
+        }
+        fake.world().nodes.insert(name.into(), node);
+    }
+    let bare: Vec<String> = inv.hosts.iter().map(|h| h.name.clone()).collect();
+    assert_eq!(etcd::forget_others(&context(), "new2", &bare).await.unwrap(), ["cp1", "cp2", "cp3", "w1"]);
+    // The second time for the addons: new1 speaks for the cluster again, and it has not seen their files.
+    world::converge(&fake, &inv, &bundle, 2).await.unwrap();
+    world::assert_sound(&fake, "restored");
+    assert!(text(&fake, "new2", "/etc/kubernetes/pki/ca.key").contains(KEY));
+    let world = fake.world();
+    assert_eq!(world.etcd.keys().collect::<Vec<_>>(), ["new1", "new2", "new3"]);
+    assert_eq!(world.nodes.keys().collect::<Vec<_>>(), ["new1", "new2", "new3", "w1", "w2"]);
+    for host in ["new1", "new2", "new3"] {
+        assert!(!world.machines[host].has(&format!("{ASIDE}/pki")), "there was nothing to set aside on {host}");
+    }
 }
 
 fn run(dir: &std::path::Path, args: &[&str]) -> std::process::Output {

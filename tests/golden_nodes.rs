@@ -106,6 +106,8 @@ fn units_and_small_files() {
     let members = [("a", "https://192.0.2.1:2380"), ("b", "https://[2001:db8::1]:2380")];
     let members = members.map(|(name, url)| (name.to_owned(), url.to_owned()));
     insta::assert_snapshot!("etcd-initial", template::etcd_initial("lab", &members, "existing"));
+    insta::assert_snapshot!("etcd-snapshot-service", template::snapshot_service("cp-1").unwrap());
+    insta::assert_snapshot!("etcd-snapshot-timer", template::snapshot_timer("*-*-* 02:30").unwrap());
     insta::assert_snapshot!("kubelet-dropin", template::kubelet_dropin().unwrap());
     insta::assert_snapshot!("sysctl", template::sysctl_conf(&[("net.ipv4.ip_forward", "1")]).unwrap());
     insta::assert_snapshot!("modules", template::modules_conf(&["br_netfilter", "overlay"]).unwrap());
@@ -123,12 +125,11 @@ fn units_and_small_files() {
 fn balancers_and_virtual_addresses() {
     let inv = sample("ha-haproxy.toml", "1.36.2");
     let worker = inv.workers().remove(0);
-    insta::assert_snapshot!("haproxy-control-plane", template::haproxy_cfg(&inv, &first(&inv)).unwrap());
-    insta::assert_snapshot!("haproxy-worker", template::haproxy_cfg(&inv, &worker).unwrap());
-    insta::assert_snapshot!(
-        "haproxy-pod",
-        template::haproxy_pod(&inv, &worker, "docker.io/library/haproxy:3.2").unwrap()
-    );
+    let planes = inv.control_planes();
+    let cfg = template::haproxy_cfg(&inv, &planes, &worker).unwrap();
+    insta::assert_snapshot!("haproxy-control-plane", template::haproxy_cfg(&inv, &planes, &planes[0]).unwrap());
+    insta::assert_snapshot!("haproxy-worker", cfg);
+    insta::assert_snapshot!("haproxy-pod", template::haproxy_pod(&inv, &cfg, "docker.io/library/haproxy:3.2").unwrap());
     let inv = sample("ha-keepalived.toml", "1.36.2");
     let second = inv.control_planes().remove(1);
     insta::assert_snapshot!("keepalived-first", template::keepalived_conf(&inv, &first(&inv)).unwrap());

@@ -7,16 +7,22 @@
 
 #[path = "lab/chart.rs"]
 mod chart;
+#[path = "lab/drift.rs"]
+mod drift;
 #[path = "lab/etcd.rs"]
 mod etcd;
 #[path = "lab/external.rs"]
 mod external;
 #[path = "lab/harness.rs"]
 mod harness;
+#[path = "lab/nodes.rs"]
+mod nodes;
 #[path = "lab/registry.rs"]
 mod registry;
 #[path = "lab/upgrade.rs"]
 mod upgrade;
+#[path = "lab/watch.rs"]
+mod watch;
 
 use harness::{Lab, same, stderr, stdout};
 
@@ -32,7 +38,7 @@ fn a_cluster_lives() {
     full_disk(&lab);
     killed_in_three_places(&lab);
     whole(&lab);
-    drift(&lab);
+    drift::by_hand(&lab);
     other_cluster_is_refused(&lab);
     kubeconfig(&lab);
     reset_and_rejoin(&lab, &before);
@@ -113,20 +119,30 @@ fn an_upgrade_lives() {
     upgrade::lives(&lab);
 }
 
+/// A worker comes and goes, the first control plane is destroyed and replaced, and then another.
+#[test]
+#[ignore = "needs root and podman; run by tests/run"]
+fn nodes_come_and_go() {
+    let lab = Lab::prepare("nodes", 5, 2);
+    nodes::come_and_go(&lab);
+}
+
 /// Certificates are checked, a backup is taken, etcd loses its majority and comes back.
 #[test]
 #[ignore = "needs root and podman; run by tests/run"]
 fn etcd_is_lost_and_comes_back() {
-    let lab = Lab::prepare("lost", 3, 1);
+    let keys = etcd::Keys::make();
+    let lab = Lab::prepare_with("lost", 3, 1, Some(&keys.inventory()));
+    lab.is_cut_off();
     let out = lab.apply();
     assert!(out.status.success(), "{}", stderr(&out));
     etcd::certificates_are_checked(&lab);
-    let (key, inventory) = etcd::with_recipient(&lab);
     lab.must("cp1", "kubectl --kubeconfig /etc/kubernetes/admin.conf create configmap before");
-    let backup = etcd::backed_up(&lab, &inventory, &key);
+    etcd::backed_up(&lab, &keys);
+    let backup = etcd::backed_up_by_itself(&lab, &keys);
     lab.must("cp1", "kubectl --kubeconfig /etc/kubernetes/admin.conf create configmap after");
-    etcd::lost_and_restored(&lab, &inventory, &key, &backup);
-    etcd::certificates_are_renewed(&lab, &inventory);
+    etcd::lost_and_restored(&lab, &keys, &backup);
+    etcd::certificates_are_renewed(&lab);
     etcd::no_secret_was_recorded(&lab);
 }
 
@@ -256,35 +272,6 @@ fn whole(lab: &Lab) {
             "! cat /run/provision/* 2>/dev/null | grep -E '(^|[^a-z0-9])[a-z0-9]{6}[.][a-z0-9]{16}($|[^a-z0-9])|(^|[^:0-9a-f])[0-9a-f]{64}'",
         );
     }
-}
-
-/// What is changed by hand is named exactly, and mended exactly.
-fn drift(lab: &Lab) {
-    println!("-- drift");
-    lab.must("w1", "systemctl stop kubelet");
-    let (code, steps) = lab.plan();
-    assert_eq!((code, lab.changes(&steps)), (2, vec!["runtime/w1/kubelet-service".to_owned()]));
-    assert!(lab.apply().status.success());
-    lab.must("w1", "systemctl is-active kubelet");
-
-    lab.must("cp3", "echo '# by hand' >>/etc/sysctl.d/90-provision.conf");
-    let (code, steps) = lab.plan();
-    assert_eq!((code, lab.changes(&steps)), (2, vec!["prepare/cp3/sysctl-file".to_owned()]));
-    assert!(lab.apply().status.success());
-    lab.must("cp3", "! grep -q 'by hand' /etc/sysctl.d/90-provision.conf");
-
-    lab.must("w2", "cp /bin/true /usr/local/bin/kubectl");
-    let (code, steps) = lab.plan();
-    assert_eq!((code, lab.changes(&steps)), (2, vec!["runtime/w2/kubectl".to_owned()]));
-    // A saved plan binds: it is refused once a host has changed.
-    let saved = lab.file("saved.json");
-    assert!(lab.provision(&["plan", "-i", &lab.inventory(), "-b", &lab.bundle(), "--out", &saved]).status.success());
-    lab.must("w2", "rm /etc/modules-load.d/provision.conf");
-    let out = lab.provision(&["apply", "--plan", &saved, "-i", &lab.inventory(), "-b", &lab.bundle()]);
-    assert_eq!(out.status.code(), Some(5), "{}", stderr(&out));
-    assert!(stderr(&out).contains("stale") && stderr(&out).contains("w2"), "{}", stderr(&out));
-    assert!(lab.apply().status.success());
-    assert_eq!(lab.plan().0, 0);
 }
 
 /// A host of one cluster is not taken for another.

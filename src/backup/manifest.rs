@@ -12,6 +12,10 @@ pub const SNAPSHOT: &str = "etcd/snapshot.db";
 /// The entry of the ConfigMap kubeadm-config.
 pub const KUBEADM_CONFIG: &str = "kubeadm/kubeadm-config.json";
 
+/// The API server's argument that names the file with its own key for encrypting secrets: without that file the restored
+/// secrets could not be read.
+pub const ENCRYPTION_CONFIG: &str = "encryption-provider-config";
+
 /// What makes the same cluster of other hosts: its CAs, and the keys that signed its service accounts' tokens. Every
 /// other certificate is made from these.
 pub const PKI_FILES: [&str; 8] = [

@@ -7,6 +7,7 @@ mod name;
 
 pub use archive::{Backup, Writer, identities, read, recipient};
 pub use manifest::{
-    BACKUP_FORMAT, BackupManifest, KUBEADM_CONFIG, Kept, PKI_FILES, SNAPSHOT, Snapshot, entry_name, is_key,
+    BACKUP_FORMAT, BackupManifest, ENCRYPTION_CONFIG, KUBEADM_CONFIG, Kept, PKI_FILES, SNAPSHOT, Snapshot, entry_name,
+    is_key,
 };
 pub use name::{file_name, surplus};

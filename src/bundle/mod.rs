@@ -56,6 +56,7 @@ pub(crate) use full::Writing;
 pub use hash::{hash_blob, hash_file};
 pub use http::tls_init;
 pub(crate) use http::{ATTEMPTS, back_off, is_passing, unreachable};
+pub(crate) use inspect::human;
 pub use inspect::{Contents, Entry, Group, INSPECT_FORMAT, Totals, contents, html, text};
 pub use known::Known;
 pub use layout::index_digests;

@@ -1,4 +1,5 @@
-//! This very program as a part of the bundle: the hosts of a built-in registry run it.
+//! This very program as a part of the bundle: the hosts of a built-in registry run it, and control planes that take
+//! backups by themselves.
 
 use std::path::{Path, PathBuf};
 

@@ -82,7 +82,7 @@ pub fn wanted(inv: &Inventory) -> Result<Wanted> {
             format!("{}/v{v}/etcd-v{v}-linux-{a}.tar.gz", s.etcd),
             Some(sums),
         );
-        if inv.registry.mode == RegistryMode::Builtin {
+        if inv.registry.mode == RegistryMode::Builtin || inv.backup.schedule.is_some() {
             // A release of this program's own, or the running program itself.
             let v = env!("CARGO_PKG_VERSION");
             let url = s.provision.as_ref().map_or_else(

@@ -12,7 +12,7 @@ use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::exec::{self, Cancel, Context, HostRunner, Journal, Lease, Options, RetryPolicy, Sink, new_operation_id};
 use crate::inventory::Inventory;
-use crate::plan::{PLAN_FORMAT, Plan, render};
+use crate::plan::{PLAN_FORMAT, Plan, render, render_drift};
 use crate::report::{Format, Tee, reporter};
 
 pub(super) async fn apply(inputs: &Inputs, saved: Option<&Path>, yes: bool, global: &Global) -> Result<ExitCode> {
@@ -26,6 +26,11 @@ pub(super) async fn apply(inputs: &Inputs, saved: Option<&Path>, yes: bool, glob
         refuse_stale(saved, &plan)?;
     }
     if plan.steps.is_empty() {
+        if !plan.drift.is_empty() {
+            // Nothing is done, but what was seen is kept.
+            print_text(global, &render_drift(&plan.drift));
+            carry_out(&plan, "apply", inv, hosts, Some(bundle), global).await?;
+        }
         print_text(global, "no changes\n");
         return Ok(ExitCode::SUCCESS);
     }

@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::args_etcd::{CertsCommand, EtcdCommand};
+use super::args_node::NodeCommand;
 pub use super::args_registry::{Push, Serve};
 use crate::report::Format;
 
@@ -142,7 +143,14 @@ pub enum Command {
     /// Serve a bundle as a read-only OCI registry
     Serve(Serve),
     /// Show the cluster against the inventory
-    Status(InventoryArg),
+    Status {
+        /// The inventory
+        #[command(flatten)]
+        inventory: InventoryArg,
+        /// Write it as a page too, with a picture of the cluster
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
     /// Fetch an admin kubeconfig
     Kubeconfig {
         /// The inventory
@@ -167,6 +175,9 @@ pub enum Command {
         #[arg(long, value_name = "TEXT")]
         confirm: Option<String>,
     },
+    /// Take nodes out of the cluster, and replace one by another
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// Back up and bring back the cluster's state
     #[command(subcommand)]
     Etcd(EtcdCommand),

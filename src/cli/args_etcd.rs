@@ -40,6 +40,9 @@ pub enum EtcdCommand {
         /// The directory for it and for those before it
         #[arg(short, long, value_name = "DIR", default_value = "backups")]
         out: PathBuf,
+        /// This program runs on that control plane itself, as root: nothing goes over SSH
+        #[arg(long, value_name = "NAME", hide = true)]
+        here: Option<String>,
     },
     /// Build the control planes anew from a backup, once etcd's majority is lost
     Restore(Restore),

@@ -52,6 +52,8 @@ pub(super) async fn restore(args: &Restore, global: &Global) -> Result<ExitCode>
     let hosts = connect(&inv.nodes(), global).await?;
     let facts = gather(&inv, &hosts, global.concurrency).await?;
     may_start_over(&inv, &facts)?;
+    let bare = |n: &Node| facts.membership(&inv, n) == Membership::Absent;
+    let bare: Vec<String> = inv.nodes().into_iter().filter(bare).map(|n| n.name).collect();
 
     let operation = Operation::begin(COMMAND, inv.clone(), hosts.clone(), global)?;
     let quorum = etcd::healthy_member(&operation.context, &inv.control_planes()).await;
@@ -84,13 +86,13 @@ pub(super) async fn restore(args: &Restore, global: &Global) -> Result<ExitCode>
             .await?;
     run(&inv, init, &hosts, &bundle, global).await?;
     let operation = Operation::begin(COMMAND, inv.clone(), hosts.clone(), global)?;
-    let gone = etcd::forget_others(&operation.context, &chosen.name).await;
+    let gone = etcd::forget_others(&operation.context, &chosen.name, &bare).await;
     operation.end(gone)?;
     // From here on it is an ordinary apply: the other control planes join, and the whole is tested.
     let plan = settled(&inv, &bundle, &hosts, global).await?;
     carry_out(&plan, COMMAND, inv.clone(), hosts, Some(bundle), global).await?;
     println!(
-        "cluster {} is as it was at {}; what the control planes had before lies in {aside} on each of them",
+        "cluster {} is as it was at {}; what its control planes had before lies in {aside} on each that had something",
         inv.cluster.name, backup.manifest.taken_at
     );
     Ok(ExitCode::SUCCESS)
@@ -191,6 +193,7 @@ async fn run(inv: &Inventory, steps: Vec<Step>, hosts: &Hosts, bundle: &Bundle, 
         },
         steps,
         warnings: Vec::new(),
+        drift: Vec::new(),
     };
     carry_out(&plan, COMMAND, inv.clone(), hosts.clone(), Some(bundle.clone()), global).await.map(drop)
 }

@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use chrono::Utc;
 use serde_json::json;
@@ -12,20 +13,29 @@ use sha2::{Digest as _, Sha256};
 
 use super::args::Global;
 use super::operation::Operation;
-use super::survey::{connect_some, load};
+use super::survey::{Hosts, connect_some, load};
 use crate::backup::{BackupManifest, Writer, file_name, recipient, surplus};
 use crate::bundle::{Digest, hash_file};
 use crate::error::{Context as _, Error, Result};
 use crate::exec::{Cancel, Context, Lease, etcd};
 use crate::facts::gather;
+use crate::host::{Host, LocalHost};
 use crate::inventory::{EtcdMode, Inventory};
 use crate::report::Format;
 
-pub(super) async fn snapshot(path: &Path, out: &Path, global: &Global) -> Result<ExitCode> {
-    let inv = load(path)?;
+/// Takes a backup by way of the control planes, or of the one that this program runs on.
+pub(super) async fn snapshot(path: &Path, out: &Path, here: Option<&str>, global: &Global) -> Result<ExitCode> {
+    let inv = match here {
+        // Its warnings are about SSH, which nobody uses here.
+        Some(_) => crate::inventory::load(path)?.inventory,
+        None => load(path)?,
+    };
     let recipients = may_write(&inv)?;
     let _lease = Lease::acquire(&inv.cluster.name, "etcd snapshot")?;
-    let (mut hosts, errors) = connect_some(&inv.control_planes(), global).await;
+    let (mut hosts, errors) = match here {
+        Some(name) => (Hosts::from([(name.to_owned(), Arc::new(LocalHost::new(name)) as Arc<dyn Host>)]), Vec::new()),
+        None => connect_some(&inv.control_planes(), global).await,
+    };
     for error in &errors {
         eprintln!("Warning: {error}");
     }

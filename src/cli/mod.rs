@@ -3,6 +3,7 @@
 mod apply;
 pub mod args;
 pub mod args_etcd;
+pub mod args_node;
 pub mod args_registry;
 mod bundle;
 mod bundle_delta;
@@ -22,6 +23,9 @@ mod init;
 mod journal;
 mod kubeconfig;
 mod lab;
+mod node;
+mod node_remove;
+mod node_replace;
 mod operation;
 mod plan;
 mod preflight;

@@ -9,8 +9,8 @@ use super::confirm;
 use super::survey::{connect, connect_some, load};
 use crate::error::{Error, Result};
 use crate::exec::Lease;
-use crate::facts::gather;
-use crate::inventory::Inventory;
+use crate::facts::{Facts, gather};
+use crate::inventory::{Inventory, Node};
 use crate::plan::reset_plan;
 use crate::resource::Membership;
 
@@ -33,16 +33,7 @@ pub(super) async fn reset(
     let wanted: Vec<_> = inv.machines().into_iter().filter(|n| names.contains(&n.name)).collect();
     let mut hosts = connect(&wanted, global).await?;
     let facts = gather(&inv, &hosts, global.concurrency).await?;
-    for node in &wanted {
-        // Another cluster's node needs another cluster's inventory: here we would not know whom to tell.
-        if let Membership::Foreign(why) = facts.membership(&inv, node)
-            && facts.hosts.get(&node.name).is_some_and(|h| h.state.claim.is_some())
-        {
-            return Err(Error::refused(format!("it is not reset: {why}"))
-                .on(&node.name)
-                .hint("use that cluster's inventory"));
-        }
-    }
+    refuse_foreign(&inv, &facts, &wanted)?;
     if !all {
         // Those that stay are told; one that does not answer cannot be.
         let staying: Vec<_> = inv.control_planes().into_iter().filter(|n| !names.contains(&n.name)).collect();
@@ -56,6 +47,20 @@ pub(super) async fn reset(
     carry_out(&plan, "reset", rest, hosts, None, global).await?;
     println!("{} bare", names.join(", "));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Another cluster's node needs another cluster's inventory: here we would not know whom to tell.
+pub(super) fn refuse_foreign(inv: &Inventory, facts: &Facts, nodes: &[Node]) -> Result<()> {
+    for node in nodes {
+        if let Membership::Foreign(why) = facts.membership(inv, node)
+            && facts.hosts.get(&node.name).is_some_and(|h| h.state.claim.is_some())
+        {
+            return Err(Error::refused(format!("it is not reset: {why}"))
+                .on(&node.name)
+                .hint("use that cluster's inventory"));
+        }
+    }
+    Ok(())
 }
 
 /// With --all nobody stays who could be told of the leaving, so nobody is asked.

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use super::args::{Cli, Command};
 use super::args_etcd::{CertsCommand, EtcdCommand};
+use super::args_node::NodeCommand;
 use super::{
-    apply, bundle, certs, certs_renew, etcd_restore, etcd_snapshot, init, journal, kubeconfig, lab, plan, preflight,
-    reset, serve, status, validate,
+    apply, bundle, certs, certs_renew, etcd_restore, etcd_snapshot, init, journal, kubeconfig, lab, node_remove,
+    node_replace, plan, preflight, reset, serve, status, validate,
 };
 use crate::error::{Context as _, Result};
 use crate::report::Format;
@@ -31,13 +32,15 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             }
             Command::Apply { inputs, plan, yes } => apply::apply(&inputs, plan.as_deref(), yes, &global).await,
             Command::Serve(args) => serve::serve(&args).await,
-            Command::Status(i) => status::status(&i.inventory, &global).await,
+            Command::Status { inventory, html } => status::status(&inventory.inventory, html.as_deref(), &global).await,
             Command::Kubeconfig { inventory, out } => kubeconfig::kubeconfig(&inventory.inventory, &out, &global).await,
             Command::Reset { inventory, hosts, all, confirm } => {
                 reset::reset(&inventory.inventory, hosts, all, confirm, &global).await
             }
-            Command::Etcd(EtcdCommand::Snapshot { inventory, out }) => {
-                etcd_snapshot::snapshot(&inventory.inventory, &out, &global).await
+            Command::Node(NodeCommand::Remove(args)) => node_remove::remove(&args, &global).await,
+            Command::Node(NodeCommand::Replace(args)) => node_replace::replace(&args, &global).await,
+            Command::Etcd(EtcdCommand::Snapshot { inventory, out, here }) => {
+                etcd_snapshot::snapshot(&inventory.inventory, &out, here.as_deref(), &global).await
             }
             Command::Etcd(EtcdCommand::Restore(args)) => etcd_restore::restore(&args, &global).await,
             Command::Certs(CertsCommand::Renew { inventory, yes }) => {

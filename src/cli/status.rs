@@ -3,92 +3,88 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde_json::json;
+use chrono::{SecondsFormat, Utc};
 
 use super::args::Global;
-use super::survey::{connect_some, load};
-use crate::error::Result;
-use crate::facts::gather;
-use crate::inventory::Role;
+use super::bundle_inspect::write_whole;
+use super::survey::{Hosts, connect_some, inventory_digest, load};
+use crate::error::{Context as _, Error, Result};
+use crate::exec::{Event, list_journals, verify_journal};
+use crate::facts::{Facts, gather, observe};
+use crate::inventory::Inventory;
+use crate::plan::Observations;
 use crate::report::Format;
-use crate::resource::Membership;
+use crate::resource::{cluster_status_probe, control_plane_probe};
+use crate::status::{LastOperation, Seen, Status, html, text};
 
-/// Shows each host of the inventory: reachable, member, Ready, version, etcd. Exit 1 when something is not well.
-pub(super) async fn status(path: &Path, global: &Global) -> Result<ExitCode> {
+/// Shows the cluster at one look. Exit 1 when a host is not reached, no member, or not Ready.
+pub(super) async fn status(path: &Path, page: Option<&Path>, global: &Global) -> Result<ExitCode> {
     let inv = load(path)?;
-    let (hosts, errors) = connect_some(&inv.machines(), global).await;
+    let (hosts, mut errors) = connect_some(&inv.machines(), global).await;
     let facts = gather(&inv, &hosts, global.concurrency).await?;
-    let object = |name: &str| facts.nodes.iter().flatten().find(|n| n.name == name);
-    let member = |name: &str| facts.etcd.iter().flatten().find(|m| m.name == name);
-    let mut well = errors.is_empty() && facts.voice.is_some();
-    let mut rows = Vec::new();
-    for node in inv.machines() {
-        let state = if hosts.contains_key(&node.name) {
-            match facts.membership(&inv, &node) {
-                // A host of etcd alone is no member of anything that Kubernetes knows.
-                Membership::Absent if node.role == Role::Etcd && member(&node.name).is_some() => "etcd".to_owned(),
-                Membership::Absent => "bare".to_owned(),
-                Membership::Partial(why) => format!("partial: {why}"),
-                Membership::Member => "member".into(),
-                Membership::Down(why) => format!("down: {why}"),
-                Membership::Foreign(why) => format!("foreign: {why}"),
-            }
-        } else {
-            "unreachable".into()
-        };
-        let ready = object(&node.name).map(|n| n.ready);
-        well &= if node.role == Role::Etcd { state == "etcd" } else { state == "member" && ready == Some(true) };
-        let etcd = member(&node.name).map(|m| if m.learner { "learner" } else { "member" });
-        rows.push(json!({
-            "name": node.name, "address": node.address, "role": node.role, "state": state, "ready": ready,
-            "kubelet": object(&node.name).map(|n| n.kubelet_version.clone()), "etcd": etcd,
-            "cordoned": object(&node.name).map(|n| n.unschedulable),
-        }));
+    let answers = health(&inv, &hosts, &facts, global.concurrency).await.unwrap_or_else(|e| {
+        errors.push(e);
+        Observations::new()
+    });
+    let last = last_operation(&inv.cluster.name).unwrap_or_else(|e| {
+        // That a cluster is well does not hang on a file of the operator's machine.
+        eprintln!("Warning: {e}");
+        None
+    });
+    let status = Status::new(Seen {
+        inv: &inv,
+        facts: &facts,
+        answers: &answers,
+        errors: errors.iter().map(Error::to_string).collect(),
+        inventory: inventory_digest(&inv)?.to_string(),
+        last,
+        checked_at: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+    });
+    if let Some(page) = page {
+        write_whole(page, &html(&status)?)?;
+        eprintln!("{}: written", page.display());
     }
-    let names: Vec<&str> = inv.hosts.iter().map(|h| h.name.as_str()).collect();
-    let strangers: Vec<&str> =
-        facts.nodes.iter().flatten().map(|n| n.name.as_str()).filter(|n| !names.contains(n)).collect();
-    if global.format == Format::Json {
-        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        let report = json!({
-            "cluster": inv.cluster.name, "endpoint": inv.api_endpoint().authority(), "well": well,
-            "answers": facts.voice, "hosts": rows, "not_in_inventory": strangers, "errors": errors,
-        });
-        println!("{report:#}");
-    } else {
-        println!(
-            "cluster {}  API {}  inventory version {}",
-            inv.cluster.name,
-            inv.api_endpoint().authority(),
-            inv.cluster.version
-        );
-        println!(
-            "{:<14} {:<16} {:<14} {:<7} {:<10} {:<8} state",
-            "host", "address", "role", "ready", "kubelet", "etcd"
-        );
-        for row in &rows {
-            let text = |key: &str| match &row[key] {
-                serde_json::Value::String(s) => s.clone(),
-                serde_json::Value::Bool(b) => if *b { "yes" } else { "no" }.into(),
-                _ => "-".into(),
-            };
-            println!(
-                "{:<14} {:<16} {:<14} {:<7} {:<10} {:<8} {}",
-                text("name"),
-                text("address"),
-                text("role"),
-                text("ready"),
-                text("kubelet"),
-                text("etcd"),
-                text("state")
-            );
+    match global.format {
+        Format::Json => {
+            let json = serde_json::to_string_pretty(&status).context(|| "failed to write the status as JSON".into())?;
+            println!("{json}");
         }
-        for name in strangers {
-            println!("{name:<14} is in the cluster, not in the inventory");
-        }
-        for error in &errors {
-            eprintln!("Warning: {error}");
+        Format::Text => {
+            print!("{}", text(&status, global.verbose));
+            errors.iter().for_each(|error| eprintln!("Warning: {error}"));
         }
     }
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if status.well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks each control plane how it is, and the one that speaks for the cluster also how the endpoint and etcd are.
+async fn health(inv: &Inventory, hosts: &Hosts, facts: &Facts, concurrency: usize) -> Result<Observations> {
+    let mut asked: std::collections::BTreeMap<String, Vec<_>> = std::collections::BTreeMap::new();
+    for node in inv.control_planes() {
+        asked.entry(node.name).or_default().push(control_plane_probe(&node.address.to_string()));
+    }
+    if let Some(voice) = &facts.voice {
+        asked.entry(voice.clone()).or_default().push(cluster_status_probe());
+    }
+    observe(hosts, &asked, concurrency).await
+}
+
+/// What the newest journal of the cluster on this machine says.
+fn last_operation(cluster: &str) -> Result<Option<LastOperation>> {
+    let Some(path) = list_journals(cluster)?.pop() else { return Ok(None) };
+    let journal = verify_journal(&path)?;
+    let (ok, error) = match journal.entries.last().map(|e| &e.event) {
+        Some(Event::Ended { ok, error, .. }) => (Some(*ok), error.clone()),
+        _ => (None, None),
+    };
+    let header = journal.header;
+    Ok(Some(LastOperation {
+        operation: header.operation,
+        command: header.command,
+        user: header.user,
+        host: header.host,
+        started: header.started,
+        ok,
+        error,
+    }))
 }

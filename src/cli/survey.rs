@@ -14,7 +14,7 @@ use crate::facts::{Finding, Severity, gather, observe, preflight};
 use crate::host::ssh::{SshConnector, SshOptions};
 use crate::host::{Connector, Host};
 use crate::inventory::{self, Inventory, Node};
-use crate::plan::{Fingerprints, PLAN_FORMAT, Plan, assemble, desired, questions};
+use crate::plan::{Fingerprints, PLAN_FORMAT, Plan, assemble, desired, drift, questions};
 use crate::resource::{left_over_releases, releases_probe};
 
 /// Connected hosts by name.
@@ -116,20 +116,15 @@ pub(super) async fn survey(inv: &Inventory, bundle: &Bundle, hosts: &Hosts, conc
     let mut digests = BTreeMap::new();
     for (host, seen) in &answers {
         // Only whether each wanted thing holds counts: clocks, counters and logs in the answers change by themselves.
-        let drift: Vec<(&str, &crate::plan::Action)> =
+        let left: Vec<(&str, &crate::plan::Action)> =
             steps.iter().filter(|s| s.host == *host).map(|s| (s.id.as_str(), &s.action)).collect();
         let state = facts.hosts.get(host).map(|h| &h.state);
         let text =
-            serde_json::to_vec(&(state, drift, seen.len())).context(|| "failed to fingerprint the hosts".into())?;
+            serde_json::to_vec(&(state, left, seen.len())).context(|| "failed to fingerprint the hosts".into())?;
         digests.insert(host.clone(), Digest::of(&text));
     }
-    let inventory = serde_json::to_vec(inv).context(|| "failed to fingerprint the inventory".into())?;
     let mut warnings: Vec<String> =
         findings.iter().map(|f| format!("{}: {}: {}", f.host, f.check, f.message)).collect();
-    let names: Vec<&str> = inv.hosts.iter().map(|h| h.name.as_str()).collect();
-    for node in facts.nodes.iter().flatten().filter(|n| !names.contains(&n.name.as_str())) {
-        warnings.push(format!("node {} is in the cluster but not in the inventory; it is left alone", node.name));
-    }
     let releases = facts.voice.as_ref().and_then(|v| answers.get(v)?.get(&releases_probe()));
     for left in releases.into_iter().flat_map(|answer| left_over_releases(answer, inv)) {
         warnings.push(format!("release {left} was installed by provision and left the inventory; it is left alone"));
@@ -139,13 +134,20 @@ pub(super) async fn survey(inv: &Inventory, bundle: &Bundle, hosts: &Hosts, conc
         cluster: inv.cluster.name.clone(),
         inputs: Fingerprints {
             tool: env!("CARGO_PKG_VERSION").into(),
-            inventory: Digest::of(&inventory),
+            inventory: inventory_digest(inv)?,
             bundle: bundle.digest(),
             hosts: digests,
         },
         steps,
         warnings,
+        drift: drift(inv, &facts),
     })
+}
+
+/// The digest of an inventory as resolved, by which a plan knows what it was made from.
+pub(super) fn inventory_digest(inv: &Inventory) -> Result<Digest> {
+    let text = serde_json::to_vec(inv).context(|| "failed to fingerprint the inventory".into())?;
+    Ok(Digest::of(&text))
 }
 
 /// An error when a finding forbids to go on.

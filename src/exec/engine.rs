@@ -56,6 +56,7 @@ pub async fn run(
         command: opts.command.clone(),
         steps: plan.steps.len(),
     });
+    plan.drift.iter().for_each(|drift| sink.event(&Event::Drift(drift.clone())));
     let steps = plan.steps.iter().cloned().map(Arc::new).collect();
     let tally = Tally::new(&plan.steps, Arc::clone(&sink));
     let engine = Engine {

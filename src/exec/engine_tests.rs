@@ -136,6 +136,7 @@ fn plan(steps: &[(&str, PhaseId, &str, Action)]) -> Plan {
         inputs: Fingerprints { tool: String::new(), inventory: digest.clone(), bundle: digest, hosts: BTreeMap::new() },
         steps: steps.iter().map(step).collect(),
         warnings: Vec::new(),
+        drift: Vec::new(),
     }
 }
 

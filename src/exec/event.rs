@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::PhaseId;
+use crate::plan::{Drift, PhaseId};
 
 /// Something that happened. Serialised with a `event` tag; a reader meets unknown ones as [`Event::Unknown`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub enum Event {
         /// The number of steps.
         steps: usize,
     },
+    /// Something is not as the inventory says, and is left alone.
+    Drift(Drift),
     /// The first step of a phase begins.
     PhaseStarted {
         /// Which.

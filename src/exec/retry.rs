@@ -73,6 +73,9 @@ pub fn is_repeatable(action: &Action) -> bool {
         | Action::WaitNodeVersion { .. }
         | Action::Uncordon { .. }
         | Action::Gate { .. }
+        | Action::Evacuate { .. }
+        | Action::LeaveEtcd { .. }
+        | Action::ForgetNode { .. }
         | Action::WaitNodeReady { .. }
         | Action::WaitControlPlane { .. }
         | Action::WaitEtcdMembers { .. }

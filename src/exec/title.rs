@@ -56,6 +56,9 @@ impl Step {
             Action::Gate { nodes, soak_s, .. } => {
                 format!("wait until all is well with {} for {soak_s} s", nodes.join(", "))
             }
+            Action::Evacuate { node, .. } => format!("cordon and drain {node}"),
+            Action::LeaveEtcd { node, .. } => format!("take {node} out of etcd"),
+            Action::ForgetNode { node } => format!("delete the node object {node} and its pods"),
             Action::ResetHost { .. } => "make the host bare".to_owned(),
         }
     }

@@ -38,10 +38,11 @@ pub async fn gather(inv: &Inventory, hosts: &BTreeMap<String, Arc<dyn Host>>, co
         let (node, host, probes, answers): (Node, HostFacts, Vec<Probe>, Vec<Answer>) = result?;
         let said = |probe: Probe| shell_ok(answer_to(&probes, &answers, &probe));
         if let Some(objects) = said(nodes_probe()).and_then(|out| kubeadm::nodes(&out).ok()) {
-            let etcd =
-                said(etcd_probe()).and_then(|out| out.lines().next().and_then(|l| kubeadm::etcd_members(l).ok()));
+            let etcd = said(etcd_probe());
+            let members = etcd.as_ref().and_then(|out| kubeadm::Members::read(out).ok());
+            let etcd = etcd.and_then(|out| out.lines().next().and_then(|l| kubeadm::etcd_members(l).ok()));
             let budgets = said(budgets_probe(inv)).and_then(|out| read_budgets(&out));
-            voices.insert(node.name.clone(), Voice { objects, etcd, budgets });
+            voices.insert(node.name.clone(), Voice { objects, etcd, members, budgets });
         }
         facts.hosts.insert(node.name, host);
     }
@@ -51,6 +52,7 @@ pub async fn gather(inv: &Inventory, hosts: &BTreeMap<String, Arc<dyn Host>>, co
         if let Some(voice) = voices.remove(&node.name).filter(|_| ours) {
             facts.nodes = Some(voice.objects);
             facts.etcd = voice.etcd;
+            facts.members = voice.members;
             facts.budgets = voice.budgets;
             facts.voice = Some(node.name);
             break;
@@ -63,6 +65,7 @@ pub async fn gather(inv: &Inventory, hosts: &BTreeMap<String, Arc<dyn Host>>, co
 struct Voice {
     objects: Vec<kubeadm::NodeObject>,
     etcd: Option<Vec<kubeadm::EtcdMember>>,
+    members: Option<kubeadm::Members>,
     budgets: Option<Vec<Budget>>,
 }
 

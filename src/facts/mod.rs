@@ -2,10 +2,13 @@
 
 mod certificates;
 mod gather;
+mod members;
 mod model;
 mod preflight;
+mod standing;
 
 pub use certificates::gather_certificates;
 pub use gather::{gather, observe};
-pub use model::{CNI_CONF, CgroupVersion, Facts, HostFacts};
+pub use model::{CNI_CONF, CgroupVersion, Facts, HostCertificates, HostFacts, SNAPSHOT_TIMER_FILE};
 pub use preflight::{Finding, Severity, preflight};
+pub use standing::{Standing, standing};

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::Digest;
 use crate::host::{Answer, Probe};
 use crate::inventory::{Arch, Inventory, Node};
-use crate::kubeadm::{EtcdMember, NodeObject};
+use crate::kubeadm::{Certificate, EtcdMember, Members, NodeObject, Stranger, certificates, strangers};
 use crate::resource::{
-    EtcdHost, Membership, ModuleState, NodeState, UpgradeState, etcd_host, etcd_host_probe, etcd_identity_probe,
-    membership, node_state, node_state_probe, registry_ca, registry_probe, shell_probe, upgrade_probe, upgrade_state,
+    EtcdHost, Membership, ModuleState, NodeState, Strays, UpgradeState, certs_probe, etcd_host, etcd_host_probe,
+    etcd_identity_probe, membership, node_state, node_state_probe, registry_ca, registry_probe, shell_probe, strays,
+    strays_probe, upgrade_probe, upgrade_state,
 };
 use crate::upgrade::Budget;
 
@@ -21,6 +22,9 @@ pub const NEEDED_COMMANDS: &str =
 pub const NEEDED_MODULES: &str = "overlay br_netfilter";
 /// Where our bridge CNI configuration lies on a node.
 pub const CNI_CONF: &str = "/etc/cni/net.d/10-provision.conflist";
+
+/// The timer of scheduled backups on a control plane.
+pub const SNAPSHOT_TIMER_FILE: &str = "/etc/systemd/system/provision-etcd-snapshot.timer";
 
 /// The version of the cgroup hierarchy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -92,10 +96,45 @@ pub struct HostFacts {
     /// What of an etcd beside Kubernetes is on it, on a host that the inventory names for one.
     #[serde(default)]
     pub etcd: Option<EtcdHost>,
+    /// Backups are scheduled on it.
+    #[serde(default)]
+    pub snapshot_timer: bool,
     /// The pod networks our CNI configuration on it holds.
     pub pod_cidrs: Vec<String>,
     /// Which version it was taken to.
     pub upgrade: UpgradeState,
+    /// Its own clock, seconds since the epoch; 0 when it does not tell.
+    #[serde(default)]
+    pub now_s: i64,
+    /// Static pods and drop-ins, ours among them.
+    #[serde(default)]
+    pub strays: Strays,
+    /// Its certificates of Kubernetes.
+    #[serde(skip)]
+    pub certificates: HostCertificates,
+}
+
+/// The certificates of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HostCertificates {
+    /// All that could be read.
+    pub all: Vec<Certificate>,
+    /// Those that are not of the host's own authorities.
+    pub strangers: Vec<Stranger>,
+    /// Why they could not be read.
+    pub unreadable: Option<String>,
+}
+
+impl HostCertificates {
+    fn read(answer: &Answer) -> Self {
+        let Answer::Shell { code: 0, stdout, .. } = answer else {
+            return Self::default();
+        };
+        match (certificates(stdout), strangers(stdout)) {
+            (Ok(all), Ok(strangers)) => Self { all, strangers, unreadable: None },
+            (Err(e), _) | (_, Err(e)) => Self { unreadable: Some(e.to_string()), ..Self::default() },
+        }
+    }
 }
 
 impl HostFacts {
@@ -124,6 +163,9 @@ pub struct Facts {
     pub nodes: Option<Vec<NodeObject>>,
     /// etcd's members, when a control plane answers.
     pub etcd: Option<Vec<EtcdMember>>,
+    /// The same with their health, which changes by itself.
+    #[serde(skip)]
+    pub members: Option<Members>,
     /// What protects the cluster's pods; asked for only when some node is of another version.
     #[serde(skip)]
     pub budgets: Option<Vec<Budget>>,
@@ -155,6 +197,7 @@ pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
         shell_probe("facts", &[NEEDED_COMMANDS, NEEDED_MODULES, &others.join(" ")]),
         node_state_probe(&node.name),
         Probe::Content(CNI_CONF.into()),
+        Probe::File(SNAPSHOT_TIMER_FILE.into()),
     ];
     if node.role.is_control_plane() {
         probes.push(crate::resource::nodes_probe());
@@ -168,6 +211,8 @@ pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
         probes.extend([etcd_host_probe(), etcd_identity_probe()]);
     }
     probes.push(upgrade_probe());
+    probes.push(strays_probe());
+    probes.push(certs_probe(&[]));
     probes
 }
 
@@ -229,8 +274,12 @@ pub fn host_facts(probes: &[Probe], answers: &[Answer], sent_ms: i64, received_m
         state: answers.get(1).map(node_state).unwrap_or_default(),
         registry_ca: to(registry_probe()).and_then(registry_ca),
         etcd: to(etcd_host_probe()).zip(to(etcd_identity_probe())).map(|(host, identity)| etcd_host(host, identity)),
+        snapshot_timer: to(Probe::File(SNAPSHOT_TIMER_FILE.into())).is_some_and(|a| *a != Answer::Absent),
         pod_cidrs: to(Probe::Content(CNI_CONF.into())).map(conflist_cidrs).unwrap_or_default(),
         upgrade: to(upgrade_probe()).map(upgrade_state).unwrap_or_default(),
+        now_s: now_ms / 1000,
+        strays: to(strays_probe()).map(strays).unwrap_or_default(),
+        certificates: to(certs_probe(&[])).map(HostCertificates::read).unwrap_or_default(),
     }
 }
 

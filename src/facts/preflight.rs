@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::members::members;
 use super::model::{CgroupVersion, Facts, HostFacts};
 use crate::inventory::{CHECKS, CgroupDriver, EndpointMode, Inventory, Node, Role};
 use crate::resource::{Membership, ModuleState};
@@ -70,6 +71,7 @@ pub fn preflight(inv: &Inventory, facts: &Facts) -> Vec<Finding> {
         }
     }
     between_hosts(inv, facts, &mut all);
+    all.extend(members(inv, facts));
     for finding in &mut all {
         let ignorable = !matches!(finding.check.as_str(), "membership" | "ca");
         if ignorable && inv.preflight.ignore.contains(&finding.check) {
@@ -156,6 +158,12 @@ fn one_host(inv: &Inventory, facts: &Facts, node: &Node, host: &HostFacts, all: 
             Severity::Error,
             why,
             "take the host out of the inventory, or make it bare with `provision reset --host NAME` if it may go",
+        ),
+        Membership::Down(why) if host.state.node == Some(false) => find(
+            "membership",
+            Severity::Error,
+            why,
+            "`systemctl restart kubelet` on it registers the node again; if it shall not come back as it is, `provision reset --host NAME` makes it bare and the next apply joins it",
         ),
         Membership::Down(why) => find(
             "membership",

@@ -3,6 +3,7 @@
 mod api;
 mod command;
 mod fake;
+mod local;
 mod probe;
 pub mod script;
 pub mod ssh;
@@ -10,5 +11,8 @@ pub mod ssh;
 pub use api::{Connector, FileSpec, Host, NODE_BLOB_DIR};
 pub(crate) use command::shell_line;
 pub use command::{Command, DEFAULT_TIMEOUT, ExitState, Output, shell_quote};
-pub use fake::{FakeCluster, FakeConnector, FakeFile, FakeHost, FakeUnit, Fault, Machine, NodeRecord, World};
+pub use fake::{
+    Cause, FakeCluster, FakeConnector, FakeFile, FakeHost, FakeUnit, Fault, Machine, NodeRecord, Watch, World,
+};
+pub use local::LocalHost;
 pub use probe::{Answer, FileKind, FileState, Probe, UnitState};

@@ -13,11 +13,14 @@ pub struct Backup {
     pub allow_unencrypted: Option<UnencryptedBackup>,
     /// How many backups of the cluster stay in a directory: the oldest beyond that go once a new one is verified.
     pub keep: u32,
+    /// When every control plane takes a backup of its own into `/var/lib/provision-backups`: an `OnCalendar=` expression of
+    /// systemd, like "daily" or "*-*-* 02:30". Left out: never.
+    pub schedule: Option<String>,
 }
 
 impl Default for Backup {
     fn default() -> Self {
-        Self { recipients: Vec::new(), allow_unencrypted: None, keep: 7 }
+        Self { recipients: Vec::new(), allow_unencrypted: None, keep: 7, schedule: None }
     }
 }
 

@@ -63,6 +63,22 @@ pub fn standing(certificate: &Certificate, now: i64, days: u32) -> Standing {
 /// Reads what the certs probe printed. A file without a certificate, or with one that cannot be read, is an error: what
 /// is not understood must not pass for well.
 pub fn certificates(text: &str) -> Result<Vec<Certificate>> {
+    let read = |(path, block): (String, Pem)| {
+        let found = block.parse_x509().map_err(|e| unreadable(&path, &e.to_string()))?;
+        Ok(Certificate {
+            subject: found.subject().to_string(),
+            issuer: found.issuer().to_string(),
+            ca: found.is_ca(),
+            not_before: found.validity().not_before.timestamp(),
+            not_after: found.validity().not_after.timestamp(),
+            path,
+        })
+    };
+    blocks(text)?.into_iter().map(read).collect()
+}
+
+/// The blocks of PEM in what the certs probe printed, each with the file it is in.
+pub(super) fn blocks(text: &str) -> Result<Vec<(String, Pem)>> {
     let mut all = Vec::new();
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
@@ -80,16 +96,7 @@ pub fn certificates(text: &str) -> Result<Vec<Certificate>> {
         };
         let before = all.len();
         for block in Pem::iter_from_buffer(&pem) {
-            let block = block.map_err(|e| unreadable(path, &e.to_string()))?;
-            let found = block.parse_x509().map_err(|e| unreadable(path, &e.to_string()))?;
-            all.push(Certificate {
-                path: path.to_owned(),
-                subject: found.subject().to_string(),
-                issuer: found.issuer().to_string(),
-                ca: found.is_ca(),
-                not_before: found.validity().not_before.timestamp(),
-                not_after: found.validity().not_after.timestamp(),
-            });
+            all.push((path.to_owned(), block.map_err(|e| unreadable(path, &e.to_string()))?));
         }
         if all.len() == before {
             return Err(unreadable(path, "no certificate is in it"));
@@ -98,7 +105,7 @@ pub fn certificates(text: &str) -> Result<Vec<Certificate>> {
     Ok(all)
 }
 
-fn unreadable(path: &str, why: &str) -> Error {
+pub(super) fn unreadable(path: &str, why: &str) -> Error {
     Error::failed(format!("failed to read the certificate in {path}: {why}"))
 }
 

@@ -1,18 +1,24 @@
 //! kubeadm: its configuration by API version, and the parsing of what it, etcdctl and kubectl print.
 
+mod authority;
 mod certificates;
+mod cluster_status;
 mod config;
 mod discovery;
+mod members;
 mod parse;
 mod pki;
 mod wire;
 
+pub use authority::{Stranger, strangers};
 pub use certificates::{Certificate, Standing, certificates, days_left, standing};
+pub use cluster_status::{names_endpoint, without_endpoint};
 pub(crate) use config::{API_PORT, merge};
 pub use config::{ClusterImages, init_documents, join_document, upload_certs_document};
 pub use discovery::{Discovery, with_discovery};
+pub use members::{Left, Member, Members};
 pub use parse::{
-    CORDONED_BY, EtcdHealth, EtcdMember, MARK_PREFIX, NodeObject, UPGRADING_TO, certificate_key, etcd_health,
-    etcd_members, images_list, nodes, token,
+    CORDONED_BY, EtcdHealth, EtcdMember, EtcdStatus, LEAVING, MARK_PREFIX, NodeObject, UPGRADING_TO, certificate_key,
+    etcd_health, etcd_members, etcd_status, images_list, nodes, token,
 };
 pub use pki::{ca_hash, kubeconfig_with_server};

@@ -14,9 +14,11 @@ pub const MARK_PREFIX: &str = "provision.dev/";
 pub const CORDONED_BY: &str = "cordoned-by";
 /// On a node whose upgrade has begun and not ended; its value is the version.
 pub const UPGRADING_TO: &str = "upgrading-to";
+/// On a node that is being removed; its value says whether it was us who keep pods off.
+pub const LEAVING: &str = "leaving";
 
 /// A node object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NodeObject {
     /// Its name.
     pub name: String,
@@ -37,6 +39,14 @@ pub struct NodeObject {
     /// The annotations that are ours, without the part before the slash.
     #[serde(default)]
     pub marks: BTreeMap<String, String>,
+}
+
+impl NodeObject {
+    /// Whether kubeadm has marked it as a control plane, by the name of its version.
+    #[must_use]
+    pub fn is_control_plane(&self) -> bool {
+        ["control-plane", "master"].iter().any(|r| self.labels.contains_key(&format!("node-role.kubernetes.io/{r}")))
+    }
 }
 
 /// Reads `kubectl get nodes -o json`.
@@ -142,6 +152,35 @@ pub fn etcd_health(json: &str) -> Result<Vec<EtcdHealth>> {
         .collect())
 }
 
+/// What a member of etcd tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtcdStatus {
+    /// Its id.
+    pub id: u64,
+    /// The id of the member it follows; 0 while there is no leader.
+    pub leader: u64,
+    /// Its version, like `3.6.8`.
+    pub version: String,
+    /// The size of its database in bytes.
+    pub db_bytes: u64,
+}
+
+/// Reads `etcdctl endpoint status -w json` of etcd 3.4 to 3.6.
+pub fn etcd_status(json: &str) -> Result<Vec<EtcdStatus>> {
+    let list: Vec<Value> = serde_json::from_str(json).context(|| "failed to read etcd's status".into())?;
+    let number = |e: &Value, pointer: &str| e.pointer(pointer).and_then(Value::as_u64);
+    let status = |e: &Value| {
+        Ok(EtcdStatus {
+            id: number(e, "/Status/header/member_id")
+                .ok_or_else(|| Error::failed("a member in etcd's status without an id"))?,
+            leader: number(e, "/Status/leader").unwrap_or(0),
+            version: e.pointer("/Status/version").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            db_bytes: number(e, "/Status/dbSize").unwrap_or(0),
+        })
+    };
+    list.iter().map(status).collect()
+}
+
 /// Finds the bootstrap token in what `kubeadm token create` printed.
 pub fn token(stdout: &str) -> Result<SecretString> {
     let is_token = |word: &&str| {
@@ -191,6 +230,16 @@ mod tests {
     }
 
     #[test]
+    fn the_status_of_etcd_34_is_read() -> Result<()> {
+        let text = r#"[{"Endpoint":"http://127.0.0.1:2379","Status":{"header":{"cluster_id":15118495548433857066,"member_id":13668033151171901709,"revision":1,"raft_term":2},"version":"3.4.23","dbSize":32768,"leader":13668033151171901709,"raftIndex":4,"raftTerm":2,"raftAppliedIndex":4,"dbSizeInUse":16384}}]"#;
+        let id = 13_668_033_151_171_901_709;
+        let wanted = EtcdStatus { id, leader: id, version: "3.4.23".into(), db_bytes: 32768 };
+        assert_eq!(etcd_status(text)?, [wanted]);
+        assert!(etcd_status("[{}]").is_err());
+        Ok(())
+    }
+
+    #[test]
     fn a_token_is_found_among_warnings() -> Result<()> {
         let out = "W1121 configset.go:348] WARNING: kubeadm cannot validate\nabcdef.0123456789abcdef\n";
         assert_eq!(token(out)?.expose_secret(), "abcdef.0123456789abcdef");
@@ -201,7 +250,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_the_parsers_panic(text in ".{0,200}") {
-            let _ = (nodes(&text), etcd_members(&text), etcd_health(&text), images_list(&text));
+            let _ = (nodes(&text), etcd_members(&text), etcd_health(&text), etcd_status(&text), images_list(&text));
             let _ = (token(&text).is_ok(), certificate_key(&text).is_ok());
         }
     }

@@ -11,7 +11,7 @@ mod state;
 mod up;
 mod upstream;
 
-pub use node::{NODE_LABEL, list, remove};
+pub use node::{NODE_LABEL, NewNode, destroy, list, remove, start};
 pub use source::Source;
 pub use state::{LabState, lab_dir};
 pub use up::{LabFiles, LabOptions, another, prepare, sign};

@@ -80,15 +80,23 @@ pub(super) async fn reach(lab: &str, prefix: &str) -> Result<()> {
 }
 
 /// A node to make.
-pub(super) struct NewNode<'a> {
-    pub(super) lab: &'a str,
-    pub(super) name: &'a str,
-    pub(super) address: &'a str,
-    pub(super) public_key: &'a str,
+#[derive(Debug, Clone, Copy)]
+pub struct NewNode<'a> {
+    /// The lab's name.
+    pub lab: &'a str,
+    /// The node's name.
+    pub name: &'a str,
+    /// Its address on the lab's network.
+    pub address: &'a str,
+    /// The SSH public key that may log in, as a line of `authorized_keys`.
+    pub public_key: &'a str,
 }
 
-/// Starts a node and returns its SSH host key.
-pub(super) async fn start(node: &NewNode<'_>) -> Result<String> {
+/// Starts a node, a bare host, and returns its SSH host key, which is a new one each time.
+///
+/// # Errors
+/// podman failed (`Failed`): there is a node of that name or address, the lab has no network, systemd did not come up.
+pub async fn start(node: &NewNode<'_>) -> Result<String> {
     let container = container(node.lab, node.name);
     let label = format!("{NODE_LABEL}={}", node.lab);
     let volume = format!("{container}-var");
@@ -157,6 +165,16 @@ pub(super) async fn start(node: &NewNode<'_>) -> Result<String> {
 /// The container of a node.
 pub(super) fn container(lab: &str, node: &str) -> String {
     format!("provision-{lab}-{node}")
+}
+
+/// Takes a node away with all that was on it, as a fire would.
+///
+/// # Errors
+/// podman failed (`Failed`): there is no such node.
+pub async fn destroy(lab: &str, node: &str) -> Result<()> {
+    let container = container(lab, node);
+    podman(&["rm", "-f", "-t", "0", &container], "", &format!("destroy node {node}")).await?;
+    podman(&["volume", "rm", "-f", &format!("{container}-var")], "", "destroy a node's volume").await.map(drop)
 }
 
 /// The labs there are, with their containers.

@@ -47,7 +47,7 @@ pub struct PhaseSpec {
 }
 
 /// All phases, in their order.
-pub const PHASES: [PhaseId; 19] = [
+pub const PHASES: [PhaseId; 20] = [
     PhaseId::Preflight,
     PhaseId::Prepare,
     PhaseId::Distribute,
@@ -66,6 +66,7 @@ pub const PHASES: [PhaseId; 19] = [
     PhaseId::Label,
     PhaseId::Addons,
     PhaseId::Verify,
+    PhaseId::Leave,
     PhaseId::Reset,
 ];
 
@@ -97,6 +98,8 @@ pub const fn spec(id: PhaseId) -> PhaseSpec {
         // In the inventory's order: a chart may rely on those before it.
         PhaseId::Addons => ("Apply manifests and charts", Cluster, InOrder, true),
         PhaseId::Verify => ("Verify the cluster", Cluster, Concurrent, false),
+        // etcd loses one member at a time, and pods one node.
+        PhaseId::Leave => ("Take nodes out", AllHosts, InOrder, false),
         PhaseId::Reset => ("Reset the hosts", AllHosts, Concurrent, false),
     };
     PhaseSpec { id, title, scope, concurrency, after_images }

@@ -1,6 +1,7 @@
 //! What a step can do: a closed set, as data.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -345,6 +346,37 @@ pub enum Action {
         timeout_s: u64,
         /// What the user named.
         gates: Vec<Gate>,
+    },
+    /// Keep new pods off a node that is to leave the cluster, and move those on it to others by the eviction API. When some
+    /// are left in the end, pods are let onto it again and it stays.
+    Evacuate {
+        /// The node object.
+        node: String,
+        /// Seconds.
+        timeout_s: u64,
+        /// Seconds a pod gets to end; its own when `None`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grace_s: Option<u32>,
+        /// What is done when pods are left: `force` deletes them, both others let the node stay.
+        unfinished: Unfinished,
+    },
+    /// Take a node's member out of etcd, unless that loses quorum, and wait until it is gone and the others are well.
+    LeaveEtcd {
+        /// The node object.
+        node: String,
+        /// Its address: a member that never started has no name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<IpAddr>,
+        /// The members that are healthy and have to be so afterwards.
+        healthy: Vec<String>,
+        /// Seconds.
+        timeout_s: u64,
+    },
+    /// Take away what the cluster knows of a node that is no more: its pods, its object, and its endpoint in what kubeadm
+    /// before 1.22 keeps.
+    ForgetNode {
+        /// The node object.
+        node: String,
     },
     /// Make the host bare: kubeadm reset, containers, mounts, interfaces, rules, units, files.
     ResetHost {

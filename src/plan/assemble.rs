@@ -1,13 +1,14 @@
 //! From wanted actions and the hosts' answers to the steps of a plan. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::action::Action;
 use super::desired::{Desired, When};
 use super::model::{PhaseId, Step, StepId};
 use super::textdiff::file_diff;
 use crate::host::{Answer, Probe};
-use crate::resource::{ETCD_DIR, REGISTRY_DIR, probes, satisfied};
+use crate::resource::{ETCD_DIR, REGISTRY_DIR, found, probes, satisfied};
 
 /// Answers by host and question.
 pub type Observations = BTreeMap<String, BTreeMap<Probe, Answer>>;
@@ -36,81 +37,86 @@ fn answers(wanted: &Desired, seen: &Observations) -> Vec<Answer> {
 /// needs what that one needed.
 #[must_use]
 pub fn assemble(desired: &[Desired], seen: &Observations) -> Vec<Step> {
-    let drifted: BTreeSet<&str> =
-        desired.iter().filter(|d| !satisfied(&d.action, &answers(d, seen))).map(|d| d.id.as_str()).collect();
-    let mut chosen: BTreeSet<&str> = BTreeSet::new();
+    let places: HashMap<&str, usize> = desired.iter().enumerate().map(|(at, d)| (d.id.as_str(), at)).collect();
+    let drifted: Vec<bool> = desired.iter().map(|d| !satisfied(&d.action, &answers(d, seen))).collect();
+    let mut chosen = vec![false; desired.len()];
     // What the chosen steps write, and when: a unit that was started before is started again in the same run.
-    let mut written: BTreeMap<(&str, String), PhaseId> = BTreeMap::new();
+    let mut written: HashMap<(&str, Cow<'_, str>), PhaseId> = HashMap::new();
     // The conditions refer to one another in both directions, so choose until nothing is added.
     loop {
-        let before = chosen.len();
-        for wanted in desired {
-            let stale = match &wanted.action {
-                Action::Unit { started_after, .. } => {
-                    let before = |f: &String| {
-                        written.get(&(wanted.host.as_str(), f.clone())).is_some_and(|p| *p <= wanted.phase)
-                    };
-                    started_after.iter().any(before)
-                }
+        let mut added = false;
+        for (at, wanted) in desired.iter().enumerate() {
+            if chosen[at] {
+                continue;
+            }
+            let stale = || match &wanted.action {
+                Action::Unit { started_after, .. } => started_after.iter().any(|f| {
+                    written.get(&(wanted.host.as_str(), Cow::Borrowed(f))).is_some_and(|p| *p <= wanted.phase)
+                }),
                 _ => false,
             };
-            let drift = stale || drifted.contains(wanted.id.as_str());
-            let with = |ids: &[StepId]| ids.iter().any(|id| chosen.contains(id.as_str()));
+            let drift = || drifted[at] || stale();
+            let with = |ids: &[StepId]| ids.iter().any(|id| places.get(id.as_str()).is_some_and(|p| chosen[*p]));
             let take = match &wanted.when {
-                When::Drift => drift,
-                When::DriftOrWith(ids) => drift || with(ids),
-                When::OnlyWith(ids) => drift && with(ids),
+                When::Drift => drift(),
+                When::DriftOrWith(ids) => drift() || with(ids),
+                When::OnlyWith(ids) => drift() && with(ids),
                 When::AlwaysWith(ids) => with(ids),
             };
-            if take && chosen.insert(&wanted.id) {
-                let files = writes(&wanted.action).into_iter();
-                written.extend(files.map(|path| ((wanted.host.as_str(), path), wanted.phase)));
+            if take {
+                (chosen[at], added) = (true, true);
+                written.extend(writes(&wanted.action).map(|path| ((wanted.host.as_str(), path), wanted.phase)));
             }
         }
-        if chosen.len() == before {
+        if !added {
             break;
         }
     }
-    let by_id: BTreeMap<&str, &Desired> = desired.iter().map(|d| (d.id.as_str(), d)).collect();
     desired
         .iter()
-        .filter(|d| chosen.contains(d.id.as_str()))
-        .map(|d| Step {
-            id: d.id.clone(),
-            phase: d.phase,
-            host: d.host.clone(),
-            reason: d.reason.clone(),
-            diff: diff_of(&d.action, &answers(d, seen)),
-            disruption: d.disruption,
-            needs: needs(d, &by_id, &chosen),
-            action: d.action.clone(),
+        .enumerate()
+        .filter(|(at, _)| chosen[*at])
+        .map(|(_, d)| {
+            let answers = answers(d, seen);
+            Step {
+                id: d.id.clone(),
+                phase: d.phase,
+                host: d.host.clone(),
+                reason: found(&d.action, &answers).map_or(d.reason.clone(), |found| format!("{}: {found}", d.reason)),
+                diff: diff_of(&d.action, &answers),
+                disruption: d.disruption,
+                needs: needs(d, desired, &places, &chosen),
+                action: d.action.clone(),
+            }
         })
         .collect()
 }
 
 /// The files that an action writes and a unit may have been started with.
-fn writes(action: &Action) -> Vec<String> {
-    match action {
-        Action::WriteFile { path, .. } | Action::InstallBlob { path, .. } => vec![path.clone()],
-        Action::UnpackBlob { members, .. } => members.iter().map(|m| m.path.clone()).collect(),
-        Action::RegistryIdentity { .. } => vec![format!("{REGISTRY_DIR}/server.crt")],
-        Action::EtcdIdentity { .. } => ["server", "peer"].map(|c| format!("{ETCD_DIR}/{c}.crt")).into(),
-        _ => Vec::new(),
-    }
+fn writes(action: &Action) -> impl Iterator<Item = Cow<'_, str>> {
+    let (ours, members) = match action {
+        Action::WriteFile { path, .. } | Action::InstallBlob { path, .. } => {
+            ([Some(Cow::Borrowed(path.as_str())), None], &[][..])
+        }
+        Action::UnpackBlob { members, .. } => ([None, None], members.as_slice()),
+        Action::RegistryIdentity { .. } => ([Some(Cow::Owned(format!("{REGISTRY_DIR}/server.crt"))), None], &[][..]),
+        Action::EtcdIdentity { .. } => {
+            (["server", "peer"].map(|c| Some(Cow::Owned(format!("{ETCD_DIR}/{c}.crt")))), &[][..])
+        }
+        _ => ([None, None], &[][..]),
+    };
+    ours.into_iter().flatten().chain(members.iter().map(|m| Cow::Borrowed(m.path.as_str())))
 }
 
-fn needs(wanted: &Desired, by_id: &BTreeMap<&str, &Desired>, chosen: &BTreeSet<&str>) -> Vec<StepId> {
+fn needs(wanted: &Desired, desired: &[Desired], places: &HashMap<&str, usize>, chosen: &[bool]) -> Vec<StepId> {
     let mut found: BTreeSet<&str> = BTreeSet::new();
-    let mut visited: BTreeSet<&str> = BTreeSet::new();
-    let mut open: Vec<&str> = wanted.after.iter().map(String::as_str).collect();
+    let mut gone: HashSet<usize> = HashSet::new();
+    let mut open: Vec<&StepId> = wanted.after.iter().collect();
     while let Some(id) = open.pop() {
-        if !visited.insert(id) {
-            continue;
-        }
-        if chosen.contains(id) {
-            found.insert(id);
-        } else if let Some(gone) = by_id.get(id) {
-            open.extend(gone.after.iter().map(String::as_str));
+        match places.get(id.as_str()) {
+            Some(at) if chosen[*at] => _ = found.insert(id),
+            Some(at) if gone.insert(*at) => open.extend(&desired[*at].after),
+            _ => {}
         }
     }
     found.into_iter().map(str::to_owned).collect()

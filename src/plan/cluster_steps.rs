@@ -10,7 +10,8 @@ use crate::inventory::{CniPlugin, EtcdMode, Role};
 use crate::resource::Membership;
 use crate::version::KubeVersion;
 
-const CONTROL_PLANE_TAINTS: [&str; 2] =
+/// What kubeadm keeps workloads off a control plane with; the newer name first.
+pub(super) const CONTROL_PLANE_TAINTS: [&str; 2] =
     ["node-role.kubernetes.io/control-plane:NoSchedule", "node-role.kubernetes.io/master:NoSchedule"];
 
 pub(super) fn cluster_steps(
@@ -66,7 +67,12 @@ pub(super) fn cluster_steps(
     }
     // One of our own beside Kubernetes is waited for in its own phase, before kubeadm needs it.
     if inv.etcd.mode == EtcdMode::Stacked {
-        let members = inv.control_planes().into_iter().map(|n| n.name).collect();
+        let own = inv.control_planes().into_iter().map(|n| n.name);
+        // A control plane of the cluster that the inventory does not list is left alone, and so is its member.
+        let known = |name: &String| inv.hosts.iter().any(|h| h.name == *name);
+        let is_node = |name: &String| input.facts.nodes.iter().flatten().any(|n| n.name == *name);
+        let others = input.facts.etcd.iter().flatten().map(|m| &m.name).filter(|n| !known(n) && is_node(n));
+        let members = own.chain(others.cloned()).collect();
         add(
             "etcd".into(),
             Action::WaitEtcdMembers { members, timeout_s },

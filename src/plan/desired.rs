@@ -106,7 +106,7 @@ impl<'a> HostSteps<'a> {
     }
 }
 
-fn disruption(action: &Action) -> Disruption {
+pub(super) fn disruption(action: &Action) -> Disruption {
     match action {
         Action::WaitNodeReady { .. }
         | Action::WaitControlPlane { .. }
@@ -137,8 +137,12 @@ fn disruption(action: &Action) -> Disruption {
         | Action::Uncordon { .. }
         | Action::Gate { .. } => Disruption::Quiet,
         Action::Unit { .. } | Action::KubeadmUpgrade { .. } | Action::RestartPods { .. } => Disruption::RestartsService,
-        Action::Drain { .. } => Disruption::MovesPods,
-        Action::KubeadmInit { .. } | Action::KubeadmJoin { .. } | Action::EtcdEnter { .. } => Disruption::Membership,
+        Action::Drain { .. } | Action::Evacuate { .. } => Disruption::MovesPods,
+        Action::EtcdEnter { .. }
+        | Action::KubeadmInit { .. }
+        | Action::KubeadmJoin { .. }
+        | Action::LeaveEtcd { .. }
+        | Action::ForgetNode { .. } => Disruption::Membership,
         Action::ResetPartial { .. } | Action::ResetHost { .. } => Disruption::Destructive,
     }
 }

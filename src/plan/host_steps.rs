@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::{Action, UnpackMember};
 use super::desired::{HostSteps, When};
+use super::drift::MANIFESTS;
 use super::model::{PhaseId, StepId};
 use super::package_steps::packages;
 use super::planner::{CLAIM_FILE, Input};
@@ -11,7 +12,7 @@ use super::registry_steps;
 use super::upgrade_steps::phase_of;
 use crate::bundle::{Artifact, ArtifactKind, Digest};
 use crate::error::{Error, Result};
-use crate::facts::CNI_CONF;
+use crate::facts::{CNI_CONF, HostFacts};
 use crate::inventory::{Arch, CniPlugin, EndpointMode, Inventory, Node};
 use crate::resource::{Membership, ModuleState, REGISTRY_CA, template};
 
@@ -61,14 +62,16 @@ pub(super) fn etcd_alone<'a>(input: &Input<'_>, node: &'a Node) -> Result<HostSt
 }
 
 fn arch_of(input: &Input<'_>, node: &Node) -> Result<Arch> {
-    let facts = input.facts.hosts.get(&node.name).cloned().unwrap_or_default();
+    let unknown = HostFacts::default();
+    let facts = input.facts.hosts.get(&node.name).unwrap_or(&unknown);
     facts.arch().ok_or_else(|| Error::failed(format!("unknown machine `{}`", facts.machine)).on(&node.name))
 }
 
 /// Everything up to the runtime.
 pub(super) fn before_join(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> Result<()> {
     let inv = input.inv;
-    let facts = input.facts.hosts.get(&node.name).cloned().unwrap_or_default();
+    let unknown = HostFacts::default();
+    let facts = input.facts.hosts.get(&node.name).unwrap_or(&unknown);
     let arch = arch_of(input, node)?;
     let mut prepare = |what: &str, action: Action, why: &str| steps.add(PhaseId::Prepare, what, action, why);
     prepare("claim", file(CLAIM_FILE, format!("{}\n", inv.cluster.name)), "says which cluster the host belongs to");
@@ -164,7 +167,7 @@ fn is_kube(artifact: &Artifact) -> bool {
 
 /// Kubernetes' own binaries on a host.
 pub(super) fn kube_installs<'a>(input: &Input<'a>, node: &Node) -> Result<Vec<(&'a Artifact, Action)>> {
-    let arch = input.facts.hosts.get(&node.name).and_then(crate::facts::HostFacts::arch).unwrap_or(Arch::Amd64);
+    let arch = input.facts.hosts.get(&node.name).and_then(HostFacts::arch).unwrap_or(Arch::Amd64);
     Ok(installs(input, node, arch)?.into_iter().filter(|(a, _)| is_kube(a)).collect())
 }
 
@@ -271,7 +274,6 @@ fn runtime(input: &Input<'_>, node: &Node, arch: Arch, steps: &mut HostSteps<'_>
 }
 
 fn balancer(input: &Input<'_>, node: &Node, add: &mut impl FnMut(&str, Action, &str) -> StepId) -> Result<()> {
-    const MANIFESTS: &str = "/etc/kubernetes/manifests";
     let inv = input.inv;
     let secret = |path: String, content: String| Action::WriteFile { path, content, mode: 0o600 };
     let control_plane = node.role.is_control_plane();
@@ -280,21 +282,15 @@ fn balancer(input: &Input<'_>, node: &Node, add: &mut impl FnMut(&str, Action, &
     };
     match inv.endpoint.mode {
         EndpointMode::Haproxy => {
-            add(
-                "haproxy-config",
-                file("/etc/provision/haproxy.cfg", template::haproxy_cfg(inv, node)?),
-                "the balancer's backends",
-            );
-            let pod = template::haproxy_pod(inv, node, &image("haproxy")?)?;
+            let cfg = template::haproxy_cfg(inv, &input.planes, node)?;
+            let pod = template::haproxy_pod(inv, &cfg, &image("haproxy")?)?;
+            add("haproxy-config", file("/etc/provision/haproxy.cfg", cfg), "the balancer's backends");
             add("haproxy-pod", secret(format!("{MANIFESTS}/haproxy.yaml"), pod), "the balancer on the host itself");
         }
         EndpointMode::KeepalivedHaproxy if control_plane => {
-            add(
-                "haproxy-config",
-                file("/etc/provision/haproxy.cfg", template::haproxy_cfg(inv, node)?),
-                "the balancer's backends",
-            );
-            let pod = template::haproxy_pod(inv, node, &image("haproxy")?)?;
+            let cfg = template::haproxy_cfg(inv, &input.planes, node)?;
+            let pod = template::haproxy_pod(inv, &cfg, &image("haproxy")?)?;
+            add("haproxy-config", file("/etc/provision/haproxy.cfg", cfg), "the balancer's backends");
             add(
                 "haproxy-pod",
                 secret(format!("{MANIFESTS}/haproxy.yaml"), pod),
@@ -360,7 +356,7 @@ pub(super) fn cni(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> 
 
 /// The images a host runs.
 pub(super) fn images(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> Result<()> {
-    let arch = input.facts.hosts.get(&node.name).and_then(crate::facts::HostFacts::arch).unwrap_or(Arch::Amd64);
+    let arch = input.facts.hosts.get(&node.name).and_then(HostFacts::arch).unwrap_or(Arch::Amd64);
     for image in input.parts.preloaded(arch, node.role.is_control_plane())? {
         let manifest = image
             .blobs

@@ -3,10 +3,18 @@
 mod action;
 mod addon_steps;
 mod assemble;
+mod backup_steps;
 mod cluster_steps;
 mod desired;
+mod drift;
+#[cfg(test)]
+mod drift_tests;
 mod etcd_steps;
 mod host_steps;
+mod leave;
+mod leave_refusals;
+#[cfg(test)]
+mod leave_tests;
 mod mirrors;
 mod model;
 mod package_steps;
@@ -28,11 +36,14 @@ mod upgrade_steps;
 pub use action::{Action, LocalFile, UnpackMember};
 pub use assemble::{Observations, assemble, questions};
 pub use desired::{Desired, When};
+pub use drift::{Drift, DriftKind, drift};
 pub use host_steps::ROUTES_UNIT;
+pub use leave::{Order, Stage, order, removal};
+pub use leave_refusals::{beyond, may_replace, nobody_answers, without};
 pub use model::{Disruption, Fingerprints, PLAN_FORMAT, PhaseId, Plan, Step, StepId};
 pub use planner::{CLAIM_FILE, HOSTS_MARKER, JOINED_FILE, desired};
 pub use pod_cidr::allot;
-pub use render::render;
+pub use render::{render, render_drift};
 pub use reset::reset_plan;
 pub use restore::{led_by, of_host, without_control_planes};
 pub use textdiff::file_diff;

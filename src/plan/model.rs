@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
+use super::drift::Drift;
 use crate::bundle::Digest;
 
 /// The version of the plan format this program writes and reads.
@@ -24,6 +25,30 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Things the reader should know that are no steps.
     pub warnings: Vec<String>,
+    /// What is not as the inventory says and that no step mends: it is told, and never a pending change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
+}
+
+impl Plan {
+    /// A plan of these steps that was made from nothing that could go stale.
+    #[must_use]
+    pub fn of(cluster: &str, steps: Vec<Step>) -> Self {
+        let inputs = Fingerprints {
+            tool: env!("CARGO_PKG_VERSION").into(),
+            inventory: Digest::of(b""),
+            bundle: Digest::of(b""),
+            hosts: BTreeMap::new(),
+        };
+        Self {
+            format_version: PLAN_FORMAT,
+            cluster: cluster.to_owned(),
+            inputs,
+            steps,
+            warnings: Vec::new(),
+            drift: Vec::new(),
+        }
+    }
 }
 
 /// Digests of all that a plan was made from.
@@ -106,6 +131,8 @@ pub enum PhaseId {
     Addons,
     /// The finished cluster is tested.
     Verify,
+    /// Nodes leave the cluster, one after the other.
+    Leave,
     /// A host is made bare again.
     Reset,
 }
@@ -133,6 +160,7 @@ impl PhaseId {
             Self::Label => "label",
             Self::Addons => "addons",
             Self::Verify => "verify",
+            Self::Leave => "leave",
             Self::Reset => "reset",
         }
     }

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::action::Action;
 use super::addon_steps::addon_steps;
+use super::backup_steps::snapshots;
 use super::cluster_steps::cluster_steps;
 use super::desired::{Desired, HostSteps, When};
 use super::etcd_steps::etcd_steps;
@@ -34,6 +35,8 @@ pub const JOINED_FILE: &str = "/etc/provision/joined";
 pub(super) struct Input<'a> {
     pub inv: &'a Inventory,
     pub facts: &'a Facts,
+    /// The control planes of the inventory.
+    pub planes: Vec<Node>,
     pub parts: Parts<'a>,
     pub images: ClusterImages,
     pub pod_cidrs: BTreeMap<String, Vec<IpNet>>,
@@ -53,6 +56,7 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
         facts,
         images: parts.cluster_images()?,
         pod_cidrs: allot(inv, facts)?,
+        planes: inv.control_planes(),
         parts,
         upgrading: upgrading(inv, facts),
     };
@@ -73,7 +77,7 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
     let etcd = etcd_steps(&input, &barrier)?;
     barrier.extend(etcd.last().map(|d| d.id.clone()));
     let member = |n: &Node| facts.membership(inv, n) == Membership::Member;
-    let control_planes = inv.control_planes();
+    let control_planes = &input.planes;
     let exists = control_planes.iter().any(member);
     let Some(first) = control_planes.iter().find(|n| member(n)).or(control_planes.first()) else {
         return Err(Error::invalid("the inventory has no control plane"));
@@ -93,7 +97,7 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
     for node in order {
         let Some(steps) = places.get(node.name.as_str()).and_then(|at| hosts.get_mut(*at)) else { continue };
         let sponsors: Vec<String> = std::iter::once(first)
-            .chain(&control_planes)
+            .chain(control_planes)
             .filter(|n| n.name != node.name && (member(n) || joined.contains_key(n.name.as_str())))
             .map(|n| n.name.clone())
             .fold(Vec::new(), |mut all, name| {
@@ -103,7 +107,13 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
                 all
             });
         let init = !exists && node.name == first.name;
-        let made = join(&input, node, steps, init, sponsors, &previous)?;
+        let phase = match (init, node.role.is_control_plane()) {
+            (true, _) => PhaseId::Init,
+            (_, true) => PhaseId::JoinControlPlane,
+            _ => PhaseId::JoinWorker,
+        };
+        let made = join(&input, node, steps, phase, sponsors, &previous)?;
+        snapshots(&input, node, phase, upgrades.last().map(|d| d.id.clone()), steps)?;
         if node.role.is_control_plane() {
             if init {
                 // Who waits for the init waits by way of it for all hosts' images.
@@ -115,9 +125,11 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
     }
     let upgraded = upgrades.last().map(|d| d.id.clone());
     let lasts: Vec<StepId> = hosts.iter().filter_map(HostSteps::last_id).chain(upgraded).collect();
-    let of_host = |name: &str| upgrades.iter().filter(|d| d.host == name).map(|d| d.id.clone()).collect::<Vec<_>>();
-    let host_ids: BTreeMap<&str, Vec<StepId>> =
-        nodes.iter().zip(&hosts).map(|(n, h)| (n.name.as_str(), [h.ids(), of_host(&n.name)].concat())).collect();
+    let mut host_ids: BTreeMap<&str, Vec<StepId>> =
+        nodes.iter().zip(&hosts).map(|(n, h)| (n.name.as_str(), h.ids())).collect();
+    for step in &upgrades {
+        host_ids.entry(&step.host).or_default().push(step.id.clone());
+    }
     let cluster = cluster_steps(&input, &voice, &first.name, &joined, &lasts, &host_ids);
     // Pods may want the labels. The tests of the cluster do not wait for addons, which may fail for reasons of their own.
     let labels = cluster.iter().filter(|d| d.phase == PhaseId::Label).map(|d| d.id.clone());
@@ -153,17 +165,13 @@ fn join(
     input: &Input<'_>,
     node: &Node,
     steps: &mut HostSteps<'_>,
-    init: bool,
+    phase: PhaseId,
     sponsors: Vec<String>,
     previous: &[StepId],
 ) -> Result<Joined> {
     let inv = input.inv;
     let control_plane = node.role.is_control_plane();
-    let phase = match (init, control_plane) {
-        (true, _) => PhaseId::Init,
-        (_, true) => PhaseId::JoinControlPlane,
-        _ => PhaseId::JoinWorker,
-    };
+    let init = phase == PhaseId::Init;
     let membership = input.facts.membership(inv, node);
     let local_balancer = inv.endpoint.mode == EndpointMode::Haproxy;
     let endpoint = inv.api_endpoint();

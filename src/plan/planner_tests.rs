@@ -484,3 +484,47 @@ fn a_unit_starts_again_in_the_run_that_changes_its_files() {
     assert_eq!(ids(&desired("old")), Vec::<String>::new());
     assert_eq!(ids(&desired("new")), ["runtime/a/file", "runtime/a/service"]);
 }
+
+#[test]
+fn backups_are_scheduled_on_control_planes_and_unscheduled_again() -> Result<()> {
+    let mut inv = inventory(2, 1);
+    inv.backup.schedule = Some("02:30".into());
+    inv.backup.recipients = vec!["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p".into()];
+    let mut with = bundle();
+    with.artifacts.push(artifact(ArtifactKind::Binary, "provision", None));
+    let mut facts = bare(&inv);
+    let plan = |inv: &Inventory, facts: &Facts| {
+        Ok::<_, crate::error::Error>(assemble(&desired(inv, &with, facts)?, &Observations::new()))
+    };
+    let all = plan(&inv, &facts)?;
+    for (host, phase) in [("cp0", "init"), ("cp1", "join-control-plane")] {
+        assert!(position(&all, &format!("runtime/{host}/provision")).is_some());
+        // Nobody who joins waits for it, and it comes after the join.
+        assert!(reaches(&all, &format!("{phase}/{host}/backup-schedule"), &format!("{phase}/{host}/joined")));
+    }
+    assert!(!reaches(&all, "join-control-plane/cp1/kubeadm", "init/cp0/backup-settings"));
+    assert!(!all.iter().any(|s| s.host == "w0" && (s.id.contains("backup") || s.id.ends_with("/provision"))));
+    // What the unit is told is an inventory of that host alone.
+    let told = all.iter().find_map(|s| match &s.action {
+        Action::WriteFile { content, .. } if s.id == "join-control-plane/cp1/backup-settings" => parse(content).ok(),
+        _ => None,
+    });
+    let told = told.map(|l| l.inventory);
+    let hosts = told.iter().flat_map(|i| &i.hosts).map(|h| (h.name.as_str(), h.address)).collect::<Vec<_>>();
+    assert_eq!(hosts, [("cp1", "10.0.0.2".parse().unwrap_or(inv.hosts[0].address))]);
+    assert_eq!(told.map(|i| i.backup.recipients), Some(inv.backup.recipients.clone()));
+
+    // No schedule: a host that has the timer loses it, and only such a host.
+    inv.backup = crate::inventory::Backup::default();
+    for host in facts.hosts.values_mut() {
+        member(host, true);
+    }
+    if let Some(host) = facts.hosts.get_mut("cp1") {
+        host.snapshot_timer = true;
+    }
+    let found: Vec<String> =
+        desired(&inv, &with, &facts)?.into_iter().map(|d| d.id).filter(|id| id.contains("backup")).collect();
+    let ids = ["schedule", "settings", "service", "timer"].map(|what| format!("join-control-plane/cp1/backup-{what}"));
+    assert_eq!(found, ids);
+    Ok(())
+}

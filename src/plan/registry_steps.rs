@@ -1,6 +1,7 @@
 //! The built-in registry: what its hosts hold and run, and what makes all hosts trust it. Pure.
 
 use super::action::Action;
+use super::backup_steps::takes_backups;
 use super::desired::{HostSteps, When};
 use super::model::{PhaseId, StepId};
 use super::planner::Input;
@@ -74,13 +75,13 @@ fn serve(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>, ca: Option<&
     Ok(())
 }
 
-/// What a host of the registry installs beside others; `None` for a host that serves nothing.
+/// This very program, for a host that serves or takes backups; `None` for any other.
 pub(super) fn program<'a>(
     input: &Input<'a>,
     node: &Node,
     arch: crate::inventory::Arch,
 ) -> Result<Option<(&'a Artifact, Action)>> {
-    if !input.inv.registry.is_served_by(&node.name) {
+    if !input.inv.registry.is_served_by(&node.name) && !takes_backups(input.inv, node) {
         return Ok(None);
     }
     let artifact = input.parts.get(ArtifactKind::Binary, "provision", arch)?;

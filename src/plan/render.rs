@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::drift::Drift;
 use super::model::{Disruption, Plan, Step};
 
 /// The plan as text: each host's changes with file diffs, the counts and what is disturbed. Long runs of blobs and
@@ -13,8 +14,12 @@ pub fn render(plan: &Plan, all: bool) -> String {
     for warning in &plan.warnings {
         let _ = writeln!(out, "Warning: {warning}");
     }
+    out += &render_drift(&plan.drift);
     if plan.steps.is_empty() {
-        let _ = writeln!(out, "No changes. Cluster {} is what the inventory says.", plan.cluster);
+        let _ = match plan.drift.len() {
+            0 => writeln!(out, "No changes. Cluster {} is what the inventory says.", plan.cluster),
+            n => writeln!(out, "\nNo changes. apply would leave the {n} above as found."),
+        };
         return out;
     }
     let mut hosts: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
@@ -54,6 +59,19 @@ pub fn render(plan: &Plan, all: bool) -> String {
         hosts.len(),
         disturbs(most)
     );
+    out
+}
+
+/// What no step mends, each with what was expected and what to do; empty when there is nothing.
+#[must_use]
+pub fn render_drift(all: &[Drift]) -> String {
+    let mut out = String::new();
+    if !all.is_empty() {
+        let _ = writeln!(out, "Not as the inventory says, and left alone:");
+    }
+    for drift in all {
+        let _ = writeln!(out, "  ! {drift}\n      Hint: {}", drift.hint);
+    }
     out
 }
 

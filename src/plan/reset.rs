@@ -1,12 +1,10 @@
 //! The plan that makes hosts bare. Pure.
 
-use std::collections::BTreeMap;
-
 use super::action::Action;
+use super::backup_steps::SNAPSHOT_TIMER;
 use super::host_steps::ROUTES_UNIT;
-use super::model::{Disruption, Fingerprints, PLAN_FORMAT, PhaseId, Plan, Step};
+use super::model::{Disruption, PhaseId, Plan, Step};
 use super::registry_steps::REGISTRY_UNIT;
-use crate::bundle::Digest;
 use crate::inventory::Inventory;
 use crate::resource::ETCD_UNIT;
 
@@ -17,6 +15,8 @@ const FILES: &[&str] = &[
     "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf",
     "/etc/systemd/system/provision-pod-routes.service",
     "/etc/systemd/system/provision-registry.service",
+    "/etc/systemd/system/provision-etcd-snapshot.service",
+    "/etc/systemd/system/provision-etcd-snapshot.timer",
     "/usr/local/bin/provision",
     "/etc/sysctl.d/90-provision.conf",
     "/etc/modules-load.d/provision.conf",
@@ -61,45 +61,40 @@ const DIRS: &[&str] = &[
     "/var/lib/private/provision-etcd",
 ];
 
+/// Makes a host bare.
+pub(super) fn bare(inv: &Inventory, name: &str) -> Action {
+    let mut files: Vec<String> = FILES.iter().map(|f| (*f).to_owned()).collect();
+    files.extend(inv.runtime.mirrors.keys().map(|r| format!("/etc/containerd/certs.d/{r}/hosts.toml")));
+    Action::ResetHost {
+        node: name.to_owned(),
+        files,
+        units: [SNAPSHOT_TIMER, "kubelet.service", ETCD_UNIT, ROUTES_UNIT, REGISTRY_UNIT, "containerd.service"]
+            .map(str::to_owned)
+            .into(),
+        dirs: DIRS.iter().map(|d| (*d).to_owned()).collect(),
+    }
+}
+
 /// A plan that makes these hosts bare, one after the other.
 #[must_use]
 pub fn reset_plan(inv: &Inventory, names: &[String]) -> Plan {
-    let mut files: Vec<String> = FILES.iter().map(|f| (*f).to_owned()).collect();
-    files.extend(inv.runtime.mirrors.keys().map(|r| format!("/etc/containerd/certs.d/{r}/hosts.toml")));
     let mut steps: Vec<Step> = Vec::new();
     for name in names {
         steps.push(Step {
             id: format!("{}/{name}/bare", PhaseId::Reset.as_str()),
             phase: PhaseId::Reset,
             host: name.clone(),
-            action: Action::ResetHost {
-                node: name.clone(),
-                files: files.clone(),
-                units: ["kubelet.service", ETCD_UNIT, ROUTES_UNIT, REGISTRY_UNIT, "containerd.service"]
-                    .map(str::to_owned)
-                    .into(),
-                dirs: DIRS.iter().map(|d| (*d).to_owned()).collect(),
-            },
+            action: bare(inv, name),
             reason: "asked for".into(),
             diff: None,
             disruption: Disruption::Destructive,
             needs: steps.last().map(|s| s.id.clone()).into_iter().collect(),
         });
     }
-    Plan {
-        format_version: PLAN_FORMAT,
-        cluster: inv.cluster.name.clone(),
-        inputs: Fingerprints {
-            tool: env!("CARGO_PKG_VERSION").into(),
-            inventory: Digest::of(b""),
-            bundle: Digest::of(b""),
-            hosts: BTreeMap::new(),
-        },
-        steps,
-        warnings: if inv.packages.repository.is_empty() {
-            Vec::new()
-        } else {
-            vec!["packages that were installed stay on the hosts; the repository they came from goes".into()]
-        },
+    let mut plan = Plan::of(&inv.cluster.name, steps);
+    if !inv.packages.repository.is_empty() {
+        plan.warnings =
+            vec!["packages that were installed stay on the hosts; the repository they came from goes".into()];
     }
+    plan
 }

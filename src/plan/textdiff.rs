@@ -17,12 +17,12 @@ pub fn mask(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let body = line.trim_end_matches('\n');
-        let lower = body.to_ascii_lowercase();
         let split = body.find([':', '=']);
+        let key = split.map(|at| body[..at].to_ascii_lowercase());
         let secret =
             ["password", "passwd", "token", "secret", "certificatekey", "private-key", "client-key-data", "auth_pass"]
                 .iter()
-                .any(|word| split.is_some_and(|at| lower[..at].contains(word)));
+                .any(|word| key.as_ref().is_some_and(|key| key.contains(word)));
         // A path or a boolean is no secret: `token-auth-file=/etc/x`, `serviceAccountToken: true`.
         let value = split.map_or("", |at| body[at + 1..].trim().trim_matches('"'));
         if secret && !value.is_empty() && !value.starts_with('/') && value != "true" && value != "false" {

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::upgrade_steps::upgrading;
+use super::upgrade_steps::{in_pools, upgrading};
 use crate::bundle::{ArtifactKind, BundleManifest};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::inventory::{Inventory, Unfinished};
 use crate::resource::{is_marked, plain_version};
-use crate::upgrade::{InUse, Release, Running, dropped, never, refusals};
+use crate::upgrade::{InUse, Release, Running, dropped, never, refusals, without_room};
 use crate::version::KubeVersion;
 
 /// Refuses an upgrade, before anything moves, with every reason there is. Nothing to say when there is no upgrade.
@@ -33,7 +33,7 @@ pub(super) fn refuse_upgrade(inv: &Inventory, bundle: &BundleManifest, facts: &F
         add("etcd does not answer".into(), "an upgrade begins with a healthy etcd, of which a snapshot is taken");
     }
     let own: BTreeSet<&str> = inv.hosts.iter().map(|h| h.name.as_str()).collect();
-    for other in objects.iter().filter(|o| !own.contains(o.name.as_str()) && is_control_plane(&o.labels)) {
+    for other in objects.iter().filter(|o| !own.contains(o.name.as_str()) && o.is_control_plane()) {
         add(
             format!("control plane {} is not in the inventory and would stay at {}", other.name, other.kubelet_version),
             "put it into the inventory, or take it out of the cluster",
@@ -42,10 +42,12 @@ pub(super) fn refuse_upgrade(inv: &Inventory, bundle: &BundleManifest, facts: &F
     let oldest = running.api_servers.values().chain(running.kubelets.values()).min().copied();
     let mut judged = refusals(&running, target, inv);
     judged.extend(oldest.map(|from| dropped(from, target, &InUse::of(inv))).transpose()?.unwrap_or_default());
+    let behind = upgrading(inv, facts);
+    judged.extend(without_room(&in_pools(&inv.workers(), facts), &inv.upgrade, &behind));
     match &facts.budgets {
         // Pods that may be deleted in the end do not stand in the way.
         Some(budgets) if inv.upgrade.drain.unfinished != Unfinished::Force => {
-            judged.extend(never(budgets, &upgrading(inv, facts)));
+            judged.extend(never(budgets, &behind));
         }
         Some(_) => {}
         None => add(
@@ -55,10 +57,6 @@ pub(super) fn refuse_upgrade(inv: &Inventory, bundle: &BundleManifest, facts: &F
     }
     found.extend(judged.into_iter().map(|r| (r.reason, r.way_out)));
     refuse(&wanted, &found)
-}
-
-fn is_control_plane(labels: &BTreeMap<String, String>) -> bool {
-    ["control-plane", "master"].iter().any(|role| labels.contains_key(&format!("node-role.kubernetes.io/{role}")))
 }
 
 fn running(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Running {

@@ -1,6 +1,6 @@
 //! A running cluster to another version: saved, control planes one at a time, workers wave by wave. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::action::Action;
 use super::desired::{Desired, HostSteps, When};
@@ -10,8 +10,9 @@ use super::planner::Input;
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::inventory::{Inventory, Node};
+use crate::kubeadm::NodeObject;
 use crate::resource::{Membership, is_marked, plain_version};
-use crate::upgrade::{Worker, waves};
+use crate::upgrade::{Presence, Worker, waves};
 
 /// The phase in which a host in this role gets another version.
 pub(super) fn phase_of(node: &Node) -> PhaseId {
@@ -39,6 +40,23 @@ pub(super) fn upgrading(inv: &Inventory, facts: &Facts) -> BTreeSet<String> {
         all.insert(first.name.clone());
     }
     all
+}
+
+/// The workers that are in the cluster, each with whether it serves.
+pub(super) fn in_pools<'a>(workers: &'a [Node], facts: &Facts) -> Vec<Worker<'a>> {
+    let objects: HashMap<&str, &NodeObject> = facts.nodes.iter().flatten().map(|o| (o.name.as_str(), o)).collect();
+    let presence = |o: &NodeObject| match (o.ready && !o.unschedulable, is_marked(o)) {
+        (true, _) => Presence::Serves,
+        (false, true) => Presence::Begun,
+        (false, false) => Presence::Away,
+    };
+    workers
+        .iter()
+        .filter_map(|w| {
+            let object = objects.get(w.name.as_str())?;
+            Some(Worker { name: &w.name, pool: w.pool.as_deref(), presence: presence(object) })
+        })
+        .collect()
 }
 
 /// The steps of all members that are behind, in the order in which they are done: all others come after the last.
@@ -78,12 +96,7 @@ pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) 
         all.extend(steps);
     }
     let workers = inv.workers();
-    let pools: Vec<Worker<'_>> = inv
-        .hosts
-        .iter()
-        .filter(|h| workers.iter().any(|w| w.name == h.name))
-        .map(|h| Worker { name: &h.name, pool: h.pool.as_deref() })
-        .collect();
+    let pools = in_pools(&workers, input.facts);
     let by_name: BTreeMap<&str, &Node> = workers.iter().map(|w| (w.name.as_str(), w)).collect();
     for (number, wave) in waves(&pools, &inv.upgrade).into_iter().enumerate() {
         let nodes: Vec<&Node> = wave

@@ -107,6 +107,7 @@ impl State {
                 }
             }
             Event::PhaseEnded { .. }
+            | Event::Drift(_)
             | Event::Note { .. }
             | Event::Retry { .. }
             | Event::Command { .. }

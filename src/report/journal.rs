@@ -28,6 +28,7 @@ pub fn render(journal: &Verified) -> String {
 fn describe(event: &Event) -> String {
     match event {
         Event::Started { steps, .. } => format!("started: {steps} steps"),
+        Event::Drift(drift) => format!("drift: {drift}"),
         Event::PhaseStarted { phase, steps } => format!("phase {} started: {steps} steps", phase.as_str()),
         Event::PhaseEnded { phase, seconds } => format!("phase {} ended after {seconds:.1}s", phase.as_str()),
         Event::StepStarted { step, title, .. } => format!("{step}: {title}"),

@@ -66,7 +66,10 @@ impl Lines {
                 "stopping: what runs goes on to its end ({running}), nothing else begins; a second Ctrl-C ends at once"
             )],
             Event::Ended { ok, seconds, .. } => self.table(*ok, *seconds),
-            Event::Note { .. } | Event::Progress { .. } | Event::Command { .. } | Event::Unknown => Vec::new(),
+            // The plan that was shown tells it.
+            Event::Drift(_) | Event::Note { .. } | Event::Progress { .. } | Event::Command { .. } | Event::Unknown => {
+                Vec::new()
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::shell::shell_probe;
 use crate::host::{Answer, Probe};
+use crate::kubeadm::{EtcdStatus, etcd_status};
 
 /// Asks a control plane for all node objects (`kubectl get nodes -o json`).
 #[must_use]
@@ -21,8 +22,25 @@ pub fn certs_probe(more: &[&str]) -> Probe {
     shell_probe("certs", more)
 }
 
+/// Asks a control plane how the API behind the cluster's endpoint and the members of its etcd are.
+#[must_use]
+pub fn cluster_status_probe() -> Probe {
+    shell_probe("cluster-status", &[])
+}
+
+/// Reads the answer to [`cluster_status_probe`]: what the endpoint answered (`ok` is healthy), and etcd's members.
+#[must_use]
+pub fn cluster_status(answer: &Answer) -> (Option<String>, Vec<EtcdStatus>) {
+    let Answer::Shell { stdout, .. } = answer else {
+        return (None, Vec::new());
+    };
+    let of = |key: &str| stdout.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('='));
+    (of("endpoint").map(str::to_owned), of("etcd").and_then(|json| etcd_status(json).ok()).unwrap_or_default())
+}
+
 /// Asks a control plane for its own health.
-pub(super) fn control_plane_probe(address: &str) -> Probe {
+#[must_use]
+pub fn control_plane_probe(address: &str) -> Probe {
     shell_probe("control-plane", &[address])
 }
 

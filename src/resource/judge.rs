@@ -6,6 +6,7 @@ use super::etcd::{
     etcd_client_probe, etcd_host_probe, etcd_identity_probe, is_client_whole, is_entered, is_member_whole,
 };
 use super::file::{block_of, is_file, text};
+use super::leave::{has_left_etcd, is_evacuated, is_forgotten, kubeadm_status_probe};
 use super::node_state::{Membership, membership, node_state, node_state_probe};
 use super::packages::{packages_are_there, packages_probe};
 use super::registry::{REGISTRY_CA, is_whole, registry_probe};
@@ -63,6 +64,9 @@ pub fn probes(action: &Action) -> Vec<Probe> {
         | Action::WaitNodeVersion { .. }
         | Action::Uncordon { .. }
         | Action::Gate { .. } => vec![nodes_probe()],
+        Action::Evacuate { node, .. } => vec![nodes_probe(), pods_probe(node)],
+        Action::LeaveEtcd { .. } => vec![etcd_probe()],
+        Action::ForgetNode { node } => vec![nodes_probe(), pods_probe(node), kubeadm_status_probe()],
         Action::EtcdSnapshot { path } => vec![snapshot_probe(path)],
         Action::KeepVersion { version } => vec![Probe::File(kept_path(version))],
         Action::KubeadmUpgrade { .. } => vec![upgrade_probe()],
@@ -155,6 +159,9 @@ pub fn satisfied(action: &Action, answers: &[Answer]) -> bool {
         Action::WaitNodeVersion { node, version, .. } => is_at_version(first, node, version),
         Action::Uncordon { node, ends, .. } => is_let_go(first, node, *ends),
         Action::Gate { nodes, .. } => are_through(first, nodes),
+        Action::Evacuate { node, .. } => is_evacuated(answers, node),
+        Action::LeaveEtcd { node, address, healthy, .. } => has_left_etcd(first, node, *address, healthy),
+        Action::ForgetNode { node } => is_forgotten(answers, node),
     }
 }
 
@@ -179,7 +186,7 @@ pub(crate) fn node_object(answer: &Answer, node: &str) -> Option<kubeadm::NodeOb
 }
 
 /// `key=value:Effect` and `key:Effect` (no value) are the same taint when the value is empty.
-fn same_taint(a: &str, b: &str) -> bool {
+pub(crate) fn same_taint(a: &str, b: &str) -> bool {
     let plain = |t: &str| t.replacen("=:", ":", 1);
     plain(a) == plain(b)
 }

@@ -25,6 +25,8 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
     ("control-plane", include_str!("control_plane.sh")),
     ("etcd", concat!(include_str!("etcd_access.sh"), include_str!("etcd.sh"))),
     ("etcd-host", include_str!("etcd_host.sh")),
+    ("cluster-status", concat!(include_str!("etcd_access.sh"), include_str!("status.sh"))),
+    ("strays", include_str!("strays.sh")),
     ("certs", include_str!("certs.sh")),
     (
         "release",
@@ -43,6 +45,16 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
     (
         "pods",
         "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get pods --all-namespaces --field-selector \"spec.nodeName=$1\" -o 'jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}|{.status.phase}|{.metadata.ownerReferences[0].kind}|{.metadata.annotations.kubernetes\\.io/config\\.mirror}{\"\\n\"}{end}'\n",
+    ),
+    // The kubelet of a node, asked by way of the API server.
+    (
+        "kubelet",
+        "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=8s get --raw \"/api/v1/nodes/$1/proxy/healthz\"\n",
+    ),
+    // Nothing from 1.22 on.
+    (
+        "kubeadm-status",
+        "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s -n kube-system get configmap kubeadm-config -o 'jsonpath={.data.ClusterStatus}'\n",
     ),
     (
         "namespace",

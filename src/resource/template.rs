@@ -28,6 +28,8 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("pod-routes.service", include_str!("../../templates/pod-routes.service.tera")),
     ("provision-registry.service", include_str!("../../templates/provision-registry.service.tera")),
     ("provision-etcd.service", include_str!("../../templates/provision-etcd.service.tera")),
+    ("provision-etcd-snapshot.service", include_str!("../../templates/provision-etcd-snapshot.service.tera")),
+    ("provision-etcd-snapshot.timer", include_str!("../../templates/provision-etcd-snapshot.timer.tera")),
     ("sysctl.conf", include_str!("../../templates/sysctl.conf.tera")),
     ("modules.conf", include_str!("../../templates/modules.conf.tera")),
 ];
@@ -119,22 +121,19 @@ pub fn kubelet_dropin() -> Result<String> {
 }
 
 /// The balancer's configuration: it listens on every address of a control plane (joining hosts borrow it) and on
-/// loopback elsewhere.
-pub fn haproxy_cfg(inv: &Inventory, node: &Node) -> Result<String> {
+/// loopback elsewhere. `planes` are the inventory's control planes: to look for them once a node is work for nothing.
+pub fn haproxy_cfg(inv: &Inventory, planes: &[Node], node: &Node) -> Result<String> {
     let port = inv.api_endpoint().port;
     let bind = if node.role.is_control_plane() { format!("*:{port}") } else { format!("127.0.0.1:{port}") };
-    let backends: Vec<_> = inv
-        .control_planes()
-        .into_iter()
-        .map(|n| json!({ "name": n.name, "address": authority(n.address, 6443) }))
-        .collect();
+    let backends: Vec<_> =
+        planes.iter().map(|n| json!({ "name": n.name, "address": authority(n.address, 6443) })).collect();
     render_with("haproxy.cfg", json!({ "bind": bind, "backends": backends }))
 }
 
-/// The balancer's static pod. Its annotation holds the digest of the configuration, so that the kubelet restarts it
-/// when that changes.
-pub fn haproxy_pod(inv: &Inventory, node: &Node, image: &str) -> Result<String> {
-    let digest = Digest::of(haproxy_cfg(inv, node)?.as_bytes());
+/// The balancer's static pod. Its annotation holds the digest of the configuration `cfg`, so that the kubelet restarts
+/// it when that changes.
+pub fn haproxy_pod(inv: &Inventory, cfg: &str, image: &str) -> Result<String> {
+    let digest = Digest::of(cfg.as_bytes());
     render_with("haproxy.yaml", json!({ "image": image, "digest": digest.hex(), "port": inv.api_endpoint().port }))
 }
 
@@ -265,6 +264,16 @@ pub fn etcd_initial(cluster: &str, members: &[(String, String)], state: &str) ->
         "# Written by provision\nETCD_INITIAL_CLUSTER={}\nETCD_INITIAL_CLUSTER_STATE={state}\nETCD_INITIAL_CLUSTER_TOKEN={cluster}\n",
         members.join(",")
     )
+}
+
+/// The unit that takes a backup on the control plane of this name.
+pub fn snapshot_service(node: &str) -> Result<String> {
+    render_with("provision-etcd-snapshot.service", json!({ "node": node }))
+}
+
+/// When it does so, as `OnCalendar=` takes it.
+pub fn snapshot_timer(schedule: &str) -> Result<String> {
+    render_with("provision-etcd-snapshot.timer", json!({ "schedule": schedule }))
 }
 
 /// `/etc/sysctl.d/90-provision.conf`

@@ -10,4 +10,4 @@ pub use pdb::{Amount, Budget, budgets, never};
 pub use refusal::Refusal;
 pub use removals::{ApiInUse, Component, FlagInUse, GateInUse, InUse, dropped};
 pub use skew::{Release, Running, refusals};
-pub use waves::{Wave, Worker, waves};
+pub use waves::{Presence, Wave, Worker, waves, without_room};

@@ -84,7 +84,7 @@ pub struct Running {
 pub fn refusals(current: &Running, target: KubeVersion, inv: &Inventory) -> Vec<Refusal> {
     let mut found = Vec::new();
     control_planes(current, target, &mut found);
-    kubelets(current, target, &mut found);
+    kubelets(current, target, inv, &mut found);
     etcd(current, target, inv.etcd.mode, &mut found);
     let old = current.containerd.iter().filter(|(_, r)| target.minor >= CONTAINERD_2_FROM && r.major < 2);
     of_nodes(old.map(|(n, r)| (n, *r)), &mut found, |release, nodes| {
@@ -144,7 +144,7 @@ fn control_planes(current: &Running, target: KubeVersion, found: &mut Vec<Refusa
     }
 }
 
-fn kubelets(current: &Running, target: KubeVersion, found: &mut Vec<Refusal>) {
+fn kubelets(current: &Running, target: KubeVersion, inv: &Inventory, found: &mut Vec<Refusal>) {
     let newest = current.api_servers.values().max();
     let oldest = current.api_servers.values().min();
     // While the control planes are under way, the kubelet of one that is done is newer than the API servers of those
@@ -164,14 +164,24 @@ fn kubelets(current: &Running, target: KubeVersion, found: &mut Vec<Refusal>) {
             "set cluster.version to what runs or to something newer",
         )
     });
-    let old = current.kubelets.iter().filter(|(_, v)| **v < target && !v.kubelet_may_join(target));
-    of_nodes(old.map(|(n, v)| (n, *v)), found, |version, nodes| {
+    let first = || match oldest.filter(|o| **o < target) {
+        Some(server) => format!("bring it to {server} first: set cluster.version to that and apply"),
+        None => "take the node out of the cluster and join it again".into(),
+    };
+    let too_old = |v: &KubeVersion| *v < target && !v.kubelet_may_join(target);
+    of_nodes(current.kubelets.iter().filter(|(_, v)| too_old(v)).map(|(n, v)| (n, *v)), found, |version, nodes| {
+        Refusal::new(format!("the kubelet {version} on {nodes} is too old for an API server of {target}"), first())
+    });
+    // An API server bears with older kubelets, but these are to be upgraded as well, and that goes one minor at a time:
+    // <https://kubernetes.io/releases/version-skew-policy/#kubelet-1>.
+    let own: BTreeSet<&str> = inv.hosts.iter().map(|h| h.name.as_str()).collect();
+    let skips = |(name, v): &(&String, &KubeVersion)| {
+        own.contains(name.as_str()) && **v < target && !too_old(v) && !v.may_upgrade_to(target)
+    };
+    of_nodes(current.kubelets.iter().filter(skips).map(|(n, v)| (n, *v)), found, |version, nodes| {
         Refusal::new(
-            format!("the kubelet {version} on {nodes} is too old for an API server of {target}"),
-            match oldest.filter(|o| **o < target) {
-                Some(server) => format!("bring it to {server} first: set cluster.version to that and apply"),
-                None => "take the node out of the cluster and join it again".into(),
-            },
+            format!("the kubelet {version} on {nodes} would leave out a minor on its way to {target}"),
+            first(),
         )
     });
 }
@@ -297,6 +307,13 @@ mod tests {
             reasons(&behind("1.32.9"), "1.36.0"),
             ["the kubelet 1.32.9 on w is too old for an API server of 1.36.0"]
         );
+        // One of the inventory is taken along.
+        let mut inv = inventory();
+        inv.hosts[0].name = "w".into();
+        let said = refusals(&behind("1.34.0"), v("1.36.0"), &inv);
+        assert_eq!(said[0].reason, "the kubelet 1.34.0 on w would leave out a minor on its way to 1.36.0");
+        assert!(said[0].way_out.contains("set cluster.version to that") && said.len() == 1, "{said:?}");
+        assert_eq!(refusals(&behind("1.35.0"), v("1.36.0"), &inv), []);
         // Two minors before 1.28.
         let before = running(&[("a", "1.26.0")], &[("w", "1.24.0")]);
         assert_eq!(reasons(&before, "1.27.0"), ["the kubelet 1.24.0 on w is too old for an API server of 1.27.0"]);

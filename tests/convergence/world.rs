@@ -12,7 +12,7 @@ use provision::exec::{self, Cancel, Context, HostRunner, NullSink, Options, Retr
 use provision::facts::{Severity, gather, observe, preflight};
 use provision::host::{Connector as _, FakeCluster, FakeConnector, Host, NodeRecord};
 use provision::inventory::{self, Arch, Inventory};
-use provision::plan::{Fingerprints, PLAN_FORMAT, Plan, Step, assemble, desired, questions};
+use provision::plan::{Plan, Step, assemble, desired, questions};
 
 pub const INVENTORY: &str = r#"
 [cluster]
@@ -208,10 +208,13 @@ pub async fn apply_once(fake: &FakeCluster, inv: &Inventory, bundle: &BundleMani
     if count == 0 {
         return Ok(0);
     }
-    let inputs =
-        Fingerprints { tool: "t".into(), inventory: Digest::of(b""), bundle: Digest::of(b""), hosts: BTreeMap::new() };
-    let plan =
-        Plan { format_version: PLAN_FORMAT, cluster: inv.cluster.name.clone(), inputs, steps, warnings: Vec::new() };
+    execute(inv, hosts, steps).await?;
+    Ok(count)
+}
+
+/// Carries out steps as a command does.
+pub async fn execute(inv: &Inventory, hosts: Hosts, steps: Vec<Step>) -> Result<()> {
+    let plan = Plan::of(&inv.cluster.name, steps);
     let context = Context {
         hosts,
         blob: Box::new(|_| Ok(Blob { pieces: Vec::new() })),
@@ -225,8 +228,8 @@ pub async fn apply_once(fake: &FakeCluster, inv: &Inventory, bundle: &BundleMani
         retry: RetryPolicy { pauses: vec![Duration::ZERO; 2] },
     };
     exec::run(&plan, Arc::new(HostRunner::new(context, &plan.steps)), &options, Arc::new(NullSink), Cancel::new())
-        .await?;
-    Ok(count)
+        .await
+        .map(drop)
 }
 
 /// The ids of what a plan would do now.

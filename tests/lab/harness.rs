@@ -166,6 +166,33 @@ impl Lab {
         assert!(up, "{node} does not come back");
     }
 
+    /// A node burns down: its container and its disk are gone.
+    pub fn destroy(&self, node: &str) {
+        block_on(provision::lab::destroy(self.name, node)).unwrap();
+    }
+
+    /// A bare host of the same name and address takes a destroyed one's place. Its SSH host key is another: it is pinned in
+    /// the inventory as an operator would pin it.
+    pub fn rebuild(&self, node: &str) {
+        let public_key = std::fs::read_to_string(self.file("id_ed25519.pub")).unwrap();
+        let address = self.address(node);
+        let new = provision::lab::NewNode { lab: self.name, name: node, address: &address, public_key: &public_key };
+        let key = block_on(provision::lab::start(&new)).unwrap();
+        let text = std::fs::read_to_string(self.inventory()).unwrap();
+        let mut hosts: Vec<String> = text.split("[[hosts]]").map(str::to_owned).collect();
+        let host = hosts.iter_mut().skip(1).find(|h| field(h, "name") == node).unwrap();
+        *host = host.replace(&field(host, "host_key"), &key);
+        std::fs::write(self.inventory(), hosts.join("[[hosts]]")).unwrap();
+    }
+
+    /// Copies a file off a node, beside `provision`, and returns where it is now.
+    pub fn copy_from(&self, node: &str, path: &str) -> String {
+        let to = self.file(path.rsplit('/').next().unwrap());
+        let out = podman(&["cp", &format!("{}:{path}", self.container(node)), &to]);
+        assert!(out.status.success(), "{}", stderr(&out));
+        to
+    }
+
     pub fn file(&self, name: &str) -> String {
         self.dir.join(name).to_string_lossy().into_owned()
     }
@@ -310,6 +337,10 @@ impl Drop for Lab {
 fn field(host: &str, key: &str) -> String {
     let line = host.lines().find(|l| l.starts_with(key)).unwrap();
     line.split('"').nth(1).unwrap().to_owned()
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
 fn podman(args: &[&str]) -> Output {

@@ -11,7 +11,7 @@ use super::harness::{Lab, stderr, stdout};
 pub const FROM: &str = "v1.20.2";
 pub const TO: &str = "1.20.5";
 
-const WORKLOAD: &str = r#"
+pub const WORKLOAD: &str = r#"
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web}
@@ -64,14 +64,14 @@ done
 "#;
 
 /// Asks the workload through every node in turn until it is dropped.
-struct Reader {
+pub struct Reader {
     stop: Arc<AtomicBool>,
-    well: Arc<AtomicUsize>,
-    failed: Arc<AtomicUsize>,
+    pub well: Arc<AtomicUsize>,
+    pub failed: Arc<AtomicUsize>,
 }
 
 impl Reader {
-    fn start(nodes: Vec<SocketAddr>) -> Self {
+    pub fn start(nodes: Vec<SocketAddr>) -> Self {
         let this = Self { stop: Arc::default(), well: Arc::default(), failed: Arc::default() };
         let (stop, well, failed) = (Arc::clone(&this.stop), Arc::clone(&this.well), Arc::clone(&this.failed));
         std::thread::spawn(move || {
@@ -99,7 +99,7 @@ impl Drop for Reader {
     }
 }
 
-fn ask(node: SocketAddr) -> std::io::Result<()> {
+pub fn ask(node: SocketAddr) -> std::io::Result<()> {
     let limit = Duration::from_secs(5);
     let mut stream = TcpStream::connect_timeout(&node, limit)?;
     stream.set_read_timeout(Some(limit))?;

@@ -79,7 +79,8 @@ impl Root {
         let inputs =
             Fingerprints { tool: "t".into(), inventory: nothing.clone(), bundle: nothing, hosts: BTreeMap::new() };
         let cluster = inv.cluster.name.clone();
-        let plan = Plan { format_version: PLAN_FORMAT, cluster, inputs, steps, warnings: Vec::new() };
+        let plan =
+            Plan { format_version: PLAN_FORMAT, cluster, inputs, steps, warnings: Vec::new(), drift: Vec::new() };
         let bundle = bundle.clone();
         let context = Context {
             hosts,

@@ -12,23 +12,28 @@ use std::time::Instant;
 use provision::bundle::{Artifact, ArtifactKind, BUNDLE_FORMAT, BlobRef, BundleManifest, Digest, Member, Verified};
 use provision::error::{Error, Result};
 use provision::exec::{End, Schedule};
-use provision::facts::{Facts, HostFacts};
+use provision::facts::{CgroupVersion, Facts, HostFacts};
 use provision::inventory::{Arch, Inventory};
-use provision::plan::{Observations, assemble, desired};
-use provision::upgrade::{InUse, Running, Worker, dropped, refusals, waves};
+use provision::kubeadm::NodeObject;
+use provision::plan::{Observations, Step, assemble, desired};
+use provision::upgrade::{InUse, Presence, Running, Worker, dropped, refusals, waves};
 use provision::version::KubeVersion;
 
 const CONTROL_PLANES: usize = 3;
 const POOLS: usize = 10;
 
 fn main() -> Result<()> {
+    let start = Instant::now();
     let nodes = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(5000);
     let inv = inventory(nodes)?;
     let (from, to) = (KubeVersion { major: 1, minor: 35, patch: 1 }, KubeVersion { major: 1, minor: 36, patch: 2 });
     println!("{nodes} nodes, {CONTROL_PLANES} control planes, {POOLS} pools");
 
     let resolved = inv.workers();
-    let workers: Vec<Worker<'_>> = resolved.iter().map(|w| Worker { name: &w.name, pool: w.pool.as_deref() }).collect();
+    let workers: Vec<_> = resolved
+        .iter()
+        .map(|w| Worker { name: &w.name, pool: w.pool.as_deref(), presence: Presence::Serves })
+        .collect();
     let all = timed("waves of an upgrade", || Ok(waves(&workers, &inv.upgrade)))?;
     println!("    {} waves", all.len());
 
@@ -45,28 +50,39 @@ fn main() -> Result<()> {
     })?;
     println!("    {} refusals", refused.len());
 
-    let (bundle, facts) = (bundle(), facts(&inv));
-    let wanted = timed("what a new cluster needs", || desired(&inv, &bundle, &facts))?;
+    let bundle = bundle();
+    let new = steps("a new cluster", &inv, &bundle, &facts(&inv))?;
+    let upgrade = steps("an upgrade", &inv, &bundle, &members(&inv, "v1.35.1"))?;
+    for (what, plan) in [("the new cluster", new), ("the upgrade", upgrade)] {
+        let mut schedule = timed(&format!("schedule of {what}"), || Schedule::new(&plan, 64))?;
+        let done = timed(&format!("{what} carried out in no time"), || carry_out(&mut schedule))?;
+        println!("    {done} steps");
+    }
+    println!("all of it: {:.3} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn steps(what: &str, inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Result<Vec<Step>> {
+    let wanted = timed(&format!("what {what} needs"), || desired(inv, bundle, facts))?;
     println!("    {} actions", wanted.len());
-    let steps = timed("the steps of its plan", || Ok(assemble(&wanted, &Observations::new())))?;
+    let steps = timed(&format!("the steps of {what}"), || Ok(assemble(&wanted, &Observations::new())))?;
     let edges: usize = steps.iter().map(|s| s.needs.len()).sum();
     println!("    {} steps, {edges} needs", steps.len());
-    let mut schedule = timed("their schedule", || Schedule::new(&steps, 64))?;
-    let done = timed("all of it carried out in no time", || {
-        let mut running = std::collections::VecDeque::new();
-        let mut done = 0;
-        loop {
-            while let Some(index) = schedule.start_next() {
-                running.push_back(index);
-            }
-            let Some(index) = running.pop_front() else { break };
-            schedule.end(index, End::Well);
-            done += 1;
+    Ok(steps)
+}
+
+fn carry_out(schedule: &mut Schedule) -> Result<usize> {
+    let mut running = std::collections::VecDeque::new();
+    let mut done = 0;
+    loop {
+        while let Some(index) = schedule.start_next() {
+            running.push_back(index);
         }
-        if schedule.is_done() { Ok(done) } else { Err(Error::failed("the schedule came to a halt")) }
-    })?;
-    println!("    {done} steps");
-    Ok(())
+        let Some(index) = running.pop_front() else { break };
+        schedule.end(index, End::Well);
+        done += 1;
+    }
+    if schedule.is_done() { Ok(done) } else { Err(Error::failed("the schedule came to a halt")) }
 }
 
 fn timed<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -104,6 +120,33 @@ fn facts(inv: &Inventory) -> Facts {
     };
     let hosts: BTreeMap<String, HostFacts> = inv.hosts.iter().map(|h| (h.name.clone(), host.clone())).collect();
     Facts { hosts, ..Facts::default() }
+}
+
+/// All of them are in the cluster, at this version.
+fn members(inv: &Inventory, version: &str) -> Facts {
+    let mut facts = facts(inv);
+    let planes: Vec<String> = inv.control_planes().into_iter().map(|n| n.name).collect();
+    let object = |name: &String| NodeObject {
+        name: name.clone(),
+        ready: true,
+        kubelet_version: version.into(),
+        runtime: "containerd://2.2.1".into(),
+        ..NodeObject::default()
+    };
+    for (name, host) in &mut facts.hosts {
+        host.cgroup = CgroupVersion::V2;
+        host.state.claim = Some(inv.cluster.name.clone());
+        (host.state.kubelet_conf, host.state.joined, host.state.node) = (true, true, Some(true));
+        if planes.contains(name) {
+            let components = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+            host.upgrade.components = components.map(|c| (c.to_owned(), version.to_owned())).into();
+        }
+    }
+    facts.nodes = Some(inv.hosts.iter().map(|h| object(&h.name)).collect());
+    facts.etcd = Some(Vec::new());
+    facts.budgets = Some(Vec::new());
+    facts.voice = planes.into_iter().next();
+    facts
 }
 
 fn bundle() -> BundleManifest {

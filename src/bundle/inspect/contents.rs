@@ -159,7 +159,7 @@ fn totals(artifacts: &[&Artifact]) -> Totals {
 }
 
 /// A size for people: `512 B`, `1.5 MB`.
-pub(super) fn human(bytes: u64) -> String {
+pub(crate) fn human(bytes: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let mut unit = 0;
     let mut scale = 1_u64;

@@ -4,6 +4,7 @@ mod contents;
 mod html;
 mod text;
 
+pub(crate) use contents::human;
 pub use contents::{Contents, Entry, Group, INSPECT_FORMAT, Totals, contents};
 pub use html::html;
 pub use text::text;

@@ -2,7 +2,8 @@
 
 use super::context::Context;
 use super::{
-    addons, cluster, drain, etcd, files, gate, images, join, network, packages, registry, reset, system, units, upgrade,
+    addons, cluster, drain, etcd, files, gate, images, join, leave, network, packages, registry, reset, room, system,
+    units, upgrade,
 };
 use crate::error::Result;
 use crate::exec::StepNote;
@@ -77,7 +78,7 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
         Action::KubeadmUpgrade { version, first, control_plane, ignore_preflight_errors } => {
             upgrade::kubeadm(ctx, host, version, *first, *control_plane, ignore_preflight_errors).await
         }
-        Action::Cordon { node, version, through } => drain::cordon(ctx, through, node, version).await,
+        Action::Cordon { node, version, through } => room::take(ctx, through, node, version).await,
         Action::Drain { node, through, timeout_s, grace_s, unfinished } => {
             drain::drain(ctx, through, node, *timeout_s, *grace_s, *unfinished).await
         }
@@ -87,6 +88,11 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
             let wave = gate::Wave { nodes, version, soak_s: *soak_s, timeout_s: *timeout_s, gates };
             gate::pass(ctx, host, &wave, notes).await
         }
+        Action::Evacuate { node, timeout_s, grace_s, unfinished } => {
+            drain::evacuate(ctx, host, node, *timeout_s, *grace_s, *unfinished).await
+        }
+        Action::LeaveEtcd { node, address, .. } => leave::etcd(ctx, host, node, *address, &step.action).await,
+        Action::ForgetNode { node } => leave::forget(ctx, host, node).await,
         Action::ResetHost { node, files, units, dirs } => reset::host(ctx, host, node, files, units, dirs).await,
     }
 }

@@ -51,29 +51,8 @@ pub(super) async fn drain(
     grace_s: Option<u32>,
     unfinished: Unfinished,
 ) -> Result<()> {
-    let timeout = format!("--timeout={timeout_s}s");
-    let grace = grace_s.map(|s| format!("--grace-period={s}"));
-    // Without --force: a pod that no controller makes again is left for its owner to decide about.
-    let words = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", &timeout];
-    let command = kubectl(words.into_iter().chain(grace.as_deref())).timeout(Duration::from_secs(timeout_s) + SLACK);
-    let output = ctx.run(through, &command).await?;
-    if output.ok() {
-        return Ok(());
-    }
-    let left = left(ctx, through, node).await?;
-    if left.is_empty() {
-        return Ok(());
-    }
-    if unfinished == Unfinished::Force {
-        let words = words.into_iter().chain(grace.as_deref()).chain(["--force", "--disable-eviction"]);
-        let command = kubectl(words).timeout(Duration::from_secs(timeout_s) + SLACK);
-        let attempted = format!("delete the pods that are left on {node}: {}", left.join(", "));
-        return ctx.must(through, command, &attempted).await.map(drop);
-    }
-    let budgets = blocking(ctx, through).await.unwrap_or_default();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let error = Error::failed(format!("{node} is not empty after {timeout_s} s: {} left", left.join(", ")))
-        .command(FailedCommand::new(command.line(), output.exit.to_string(), &format!("{said}{budgets}")));
+    let force = unfinished == Unfinished::Force;
+    let Some(error) = empty(ctx, through, node, timeout_s, grace_s, force).await? else { return Ok(()) };
     if unfinished == Unfinished::Skip {
         uncordon(ctx, through, node, true)
             .await
@@ -83,6 +62,79 @@ pub(super) async fn drain(
     Err(error
         .hint(format!("the upgrade pauses here: {node} stays cordoned and at its version; run apply again when the pods can move"))
         .hint("more replicas, a budget that allows one disruption, or moving a pod without a controller by hand; or upgrade.drain.unfinished = \"skip\" or \"force\""))
+}
+
+/// Moves the pods of a node that leaves elsewhere. A node that does not get empty stays, and takes pods again.
+pub(super) async fn evacuate(
+    ctx: &Context,
+    through: &str,
+    node: &str,
+    timeout_s: u64,
+    grace_s: Option<u32>,
+    unfinished: Unfinished,
+) -> Result<()> {
+    // As with an upgrade: the cordon and whose it is are one patch. A mark of an earlier run stays as it is.
+    const CORDON: &str = r#"# apply:leave-cordon
+k="kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=20s"
+off=$($k get node "$1" -o 'jsonpath={.spec.unschedulable}') && by=$($k get node "$1" -o 'jsonpath={.metadata.annotations.provision\.dev/leaving}') || exit 1
+if [ -z "$by" ]; then if [ "$off" = true ]; then by=others; else by=us; fi; fi
+$k patch node "$1" --type merge -p "{\"metadata\":{\"annotations\":{\"provision.dev/leaving\":\"$by\"}},\"spec\":{\"unschedulable\":true}}" >/dev/null
+"#;
+    ctx.script(through, "leave-cordon", CORDON, &[node], SHORT, &format!("cordon {node}")).await?;
+    let force = unfinished == Unfinished::Force;
+    let Some(error) = empty(ctx, through, node, timeout_s, grace_s, force).await? else { return Ok(()) };
+    stay(ctx, through, node).await.map_err(|e| Error::unreachable("the API does not answer").source(e))?;
+    Err(error
+        .hint(format!("{node} stays in the cluster and takes pods again; what was moved off it runs elsewhere"))
+        .hint("more replicas, a budget that allows one disruption, or moving a pod without a controller by hand, then run the command again; or upgrade.drain.unfinished = \"force\""))
+}
+
+/// Takes back what [`evacuate`] began.
+async fn stay(ctx: &Context, through: &str, node: &str) -> Result<()> {
+    const TEXT: &str = r#"# apply:leave-uncordon
+k="kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=20s"
+by=$($k get node "$1" -o 'jsonpath={.metadata.annotations.provision\.dev/leaving}') || exit 1
+case $by in
+us) $k patch node "$1" --type merge -p '{"metadata":{"annotations":{"provision.dev/leaving":null}},"spec":{"unschedulable":null}}' >/dev/null ;;
+?*) $k annotate node "$1" provision.dev/leaving- >/dev/null ;;
+esac
+"#;
+    ctx.script(through, "leave-uncordon", TEXT, &[node], SHORT, &format!("uncordon {node}")).await.map(drop)
+}
+
+/// Drains the node. The error that is returned, not raised, says which pods are left and which budgets allow nothing.
+async fn empty(
+    ctx: &Context,
+    through: &str,
+    node: &str,
+    timeout_s: u64,
+    grace_s: Option<u32>,
+    force: bool,
+) -> Result<Option<Error>> {
+    let timeout = format!("--timeout={timeout_s}s");
+    let grace = grace_s.map(|s| format!("--grace-period={s}"));
+    // Without --force: a pod that no controller makes again is left for its owner to decide about.
+    let words = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", &timeout];
+    let command = kubectl(words.into_iter().chain(grace.as_deref())).timeout(Duration::from_secs(timeout_s) + SLACK);
+    let output = ctx.run(through, &command).await?;
+    if output.ok() {
+        return Ok(None);
+    }
+    let left = left(ctx, through, node).await?;
+    if left.is_empty() {
+        return Ok(None);
+    }
+    if force {
+        let words = words.into_iter().chain(grace.as_deref()).chain(["--force", "--disable-eviction"]);
+        let command = kubectl(words).timeout(Duration::from_secs(timeout_s) + SLACK);
+        let attempted = format!("delete the pods that are left on {node}: {}", left.join(", "));
+        return ctx.must(through, command, &attempted).await.map(|_| None);
+    }
+    let budgets = blocking(ctx, through).await.unwrap_or_default();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let error = Error::failed(format!("{node} is not empty after {timeout_s} s: {} left", left.join(", ")))
+        .command(FailedCommand::new(command.line(), output.exit.to_string(), &format!("{said}{budgets}")));
+    Ok(Some(error))
 }
 
 /// The pods that are left on the node.

@@ -114,6 +114,9 @@ fn is_local(action: &Action) -> bool {
         | Action::WaitNodeVersion { .. }
         | Action::RestartPods { .. }
         | Action::Uncordon { .. }
+        | Action::Evacuate { .. }
+        | Action::LeaveEtcd { .. }
+        | Action::ForgetNode { .. }
         | Action::Gate { .. } => false,
     }
 }

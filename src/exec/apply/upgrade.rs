@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::cluster::{UPGRADE_PAUSE, node_object};
 use super::context::{Context, script_command};
-use super::drain;
+use super::{drain, room};
 use crate::error::{Error, FailedCommand, Result};
 use crate::exec::StepNote;
 use crate::host::NODE_BLOB_DIR;
@@ -46,6 +46,9 @@ pub(super) async fn kubeadm(
     control_plane: bool,
     ignore: &[String],
 ) -> Result<()> {
+    if control_plane {
+        room::others_are_well(ctx, host).await?;
+    }
     let text = concat!("# apply:kubeadm-upgrade\n", include_str!("kubeadm_upgrade.sh"));
     let mode = if first { "apply" } else { "node" };
     let ignore = ignore.join(",");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::step;
 use crate::error::{Error, Kind, Result};
-use crate::exec::apply::{restart_pods, wait};
+use crate::exec::apply::wait;
 use crate::exec::{Cancel, Context};
 use crate::host::{Answer, Command};
 use crate::inventory::{EtcdMode, Node};
@@ -13,6 +13,7 @@ use crate::plan::Action;
 use crate::resource::{certs_probe, probes, satisfied};
 
 const TIMEOUT: Duration = Duration::from_secs(240);
+const USE: &str = include_str!("use_certificates.sh");
 const GROUP: &str = "renew";
 
 /// Renews what kubeadm made on each control plane (not the CAs) and restarts its static pods, so that they use it. Begins
@@ -43,15 +44,19 @@ pub async fn renew(ctx: &Context, cancel: &Cancel) -> Result<()> {
         }
         let name = node.name.as_str();
         step(ctx, GROUP, name, "renew the certificates", certificates_of(ctx, name)).await?;
-        let components = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
-        for component in components.into_iter().filter(|c| stacked || *c != "etcd") {
+        if stacked {
             let restart = async {
-                restart_pods(ctx, name, &[component.to_owned()]).await?;
+                made_anew(ctx, name, "etcd").await?;
                 // The API server is of no use before its etcd is back.
-                if component == "etcd" { wait(ctx, name, &etcd, &|_| {}).await } else { Ok(()) }
+                wait(ctx, name, &etcd, &|_| {}).await
             };
-            step(ctx, GROUP, name, &format!("restart {component}"), restart).await?;
+            step(ctx, GROUP, name, "restart etcd", restart).await?;
         }
+        step(ctx, GROUP, name, "restart kube-apiserver", made_anew(ctx, name, "kube-apiserver")).await?;
+        // Others of these two lead meanwhile: both may be away at once.
+        let (manager, scheduler) = ("kube-controller-manager", "kube-scheduler");
+        let both = futures::future::try_join(made_anew(ctx, name, manager), made_anew(ctx, name, scheduler));
+        step(ctx, GROUP, name, &format!("restart {manager} and {scheduler}"), both).await?;
         step(ctx, GROUP, name, "wait until it is well", wait(ctx, name, &well(node, timeout_s), &|_| {})).await?;
     }
     Ok(())
@@ -59,6 +64,12 @@ pub async fn renew(ctx: &Context, cancel: &Cancel) -> Result<()> {
 
 fn well(node: &Node, timeout_s: u64) -> Action {
     Action::WaitControlPlane { node: node.name.clone(), address: node.address.to_string(), timeout_s }
+}
+
+async fn made_anew(ctx: &Context, host: &str, component: &str) -> Result<()> {
+    let attempted = format!("restart {component}");
+    let made = ctx.script(host, "static-pod-anew", USE, &[component], TIMEOUT, &attempted).await;
+    made.map(drop).map_err(|e| e.hint("`ctr -n k8s.io tasks ls` on the host, and `journalctl -u kubelet`"))
 }
 
 async fn certificates_of(ctx: &Context, host: &str) -> Result<()> {

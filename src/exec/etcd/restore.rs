@@ -9,7 +9,7 @@ use super::transfer::send;
 use crate::backup::{Backup, BackupManifest, is_key};
 use crate::error::Result;
 use crate::exec::Context;
-use crate::exec::apply::{CLEAR, kubectl};
+use crate::exec::apply::{CLEAR, forget, kubectl};
 use crate::host::{Command, FileSpec};
 use crate::inventory::Node;
 use crate::kubeadm::NodeObject;
@@ -18,6 +18,7 @@ use crate::kubeadm::NodeObject;
 const DIR: &str = "/var/lib/provision/etcd-restore";
 const STAGE: &str = include_str!("stage.sh");
 const SET_ASIDE: &str = include_str!("set_aside.sh");
+const CLUSTER_INFO: &str = include_str!("cluster_info.sh");
 const PLACE: &str = include_str!("place.sh");
 const TIMEOUT: Duration = Duration::from_secs(600);
 const GROUP: &str = "restore";
@@ -65,30 +66,27 @@ pub async fn start_over(
     step(ctx, GROUP, node, "put the data and the CAs into place", place).await.map(drop)
 }
 
-/// Takes the control planes that are no more out of the restored cluster: their node objects, and their pods, whose
-/// annotations would lead kubeadm to an etcd that is gone. Returns their names.
-pub async fn forget_others(ctx: &Context, node: &str) -> Result<Vec<String>> {
+/// Takes what is no more out of the restored cluster: the node objects of the snapshot's other control planes, and their
+/// pods, whose annotations would lead kubeadm to an etcd that is gone; and those of the hosts that were `bare`: kubeadm
+/// joins none while a node of its name seems to be there. And the endpoint that joins are told is the inventory's again.
+/// Returns the names that were forgotten.
+pub async fn forget_others(ctx: &Context, node: &str, bare: &[String]) -> Result<Vec<String>> {
     let listed =
         ctx.must(node, kubectl(["get", "nodes", "-o", "json", "--request-timeout=20s"]), "list the nodes").await?;
-    let gone = stale(&crate::kubeadm::nodes(&listed.text())?, node);
+    let gone = stale(&crate::kubeadm::nodes(&listed.text())?, node, bare);
     for name in &gone {
-        let forget = async {
-            let object = kubectl(["delete", "node", name, "--ignore-not-found", "--timeout=30s"]);
-            ctx.must(node, object, &format!("delete the node object {name}")).await?;
-            let field = format!("spec.nodeName={name}");
-            let args =
-                ["-n", "kube-system", "delete", "pods", "--field-selector", &field, "--force", "--grace-period=0"];
-            let pods = kubectl(args).timeout(Duration::from_secs(120));
-            ctx.must(node, pods, &format!("delete the pods of {name}")).await
-        };
-        step(ctx, GROUP, node, &format!("forget the old control plane {name}"), forget).await?;
+        step(ctx, GROUP, node, &format!("forget the old node {name}"), forget(ctx, node, name)).await?;
     }
+    let url = format!("https://{}", ctx.inventory.api_endpoint().authority());
+    let (what, args) = ("tell joining hosts where the API is", [url.as_str()]);
+    let telling = ctx.script(node, "cluster-info", CLUSTER_INFO, &args, TIMEOUT, what);
+    step(ctx, GROUP, node, what, telling).await?;
     Ok(gone)
 }
 
-/// The control planes of the snapshot that are not the one that stands now.
-fn stale(nodes: &[NodeObject], node: &str) -> Vec<String> {
+/// The nodes of the snapshot that cannot be what stands now under their name.
+fn stale(nodes: &[NodeObject], node: &str, bare: &[String]) -> Vec<String> {
     let roles = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
-    let is_one = |n: &&NodeObject| n.name != node && roles.iter().any(|role| n.labels.contains_key(*role));
-    nodes.iter().filter(is_one).map(|n| n.name.clone()).collect()
+    let plane = |n: &NodeObject| roles.iter().any(|role| n.labels.contains_key(*role));
+    nodes.iter().filter(|n| n.name != node && (plane(n) || bare.contains(&n.name))).map(|n| n.name.clone()).collect()
 }

@@ -10,7 +10,8 @@ use sha2::{Digest as _, Sha256};
 use super::step;
 use super::transfer::{fetch, secret};
 use crate::backup::{
-    BACKUP_FORMAT, BackupManifest, KUBEADM_CONFIG, Kept, PKI_FILES, SNAPSHOT, Snapshot, Writer, entry_name,
+    BACKUP_FORMAT, BackupManifest, ENCRYPTION_CONFIG, KUBEADM_CONFIG, Kept, PKI_FILES, SNAPSHOT, Snapshot, Writer,
+    entry_name,
 };
 use crate::bundle::Digest;
 use crate::error::{Error, Kind, Result};
@@ -27,8 +28,6 @@ const GROUP: &str = "snapshot";
 const TAKE: &str = include_str!("snapshot.sh");
 /// etcd's limit is 8 GiB; a slow disk writes that in this time.
 const TIMEOUT: Duration = Duration::from_secs(600);
-/// Where the API server's own key for encrypting secrets may be: without it the restored secrets could not be read.
-const ENCRYPTION_CONFIG: &str = "encryption-provider-config";
 
 /// The first of these control planes whose etcd member is healthy, and the endpoints of the members that are not.
 pub async fn healthy_member(ctx: &Context, control_planes: &[Node]) -> Result<Option<(Node, Vec<String>)>> {

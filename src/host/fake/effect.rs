@@ -59,6 +59,9 @@ impl World {
                 self.log.push(format!("{name}: etcdctl member remove"));
                 let id = u64::from_str_radix(id, 16).unwrap_or(0);
                 self.etcd.retain(|_, member| *member != id);
+                if !self.quorum() {
+                    self.violations.push("etcd lost its quorum with a member that was taken out".into());
+                }
                 done("")
             }
             _ => broken(127, format!("the fake knows no {}", command.line())),
@@ -71,13 +74,14 @@ impl World {
             ("api-answers" | "test-account", _) => {
                 return if self.cluster_up() { done("") } else { broken(1, "connection refused") };
             }
-            ("static-pod-restart", [_]) => {
+            ("static-pod-restart" | "static-pod-anew", [_]) => {
                 let planes: Vec<&String> = self.etcd.keys().collect();
                 if planes.iter().any(|plane| !self.api_up(plane)) {
                     self.violations.push(format!("a restart on {name} while another control plane is down"));
                 }
                 return done("");
             }
+            ("cluster-info", [_]) => return done(""),
             ("etcd-stage", [dir, member, _, hex]) => return self.stage(name, dir, member, hex, now),
             ("etcd-set-aside", [dir]) => return self.set_aside(name, dir, now),
             ("etcd-place", [dir]) => return self.place_etcd(name, dir, now),
@@ -89,6 +93,13 @@ impl World {
                 m.units.entry(crate::resource::ETCD_UNIT.into()).or_default().enabled = true;
                 return self.start_etcd(name, now);
             }
+            ("bare", [units, files, dirs]) => {
+                if let Some(m) = self.machines.get_mut(name) {
+                    m.wipe(units, files, dirs);
+                }
+                return done("");
+            }
+            ("leave-cordon" | "leave-uncordon", [node]) => return self.leaving(name, node, script == "leave-cordon"),
             ("release", _) => return self.release(name, args),
             ("manifest", _) => return self.manifest(name, args),
             (
@@ -178,8 +189,9 @@ impl World {
     }
 
     fn clear(&mut self, name: &str) -> Output {
+        let asked = self.may_go.contains(name);
         let Some(m) = self.machines.get_mut(name) else { return broken(255, "no machine") };
-        if m.has("/etc/provision/joined") {
+        if m.has("/etc/provision/joined") && !asked {
             self.violations.push(format!("{name} had joined and was cleared"));
         }
         for c in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {

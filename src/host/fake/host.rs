@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::machine::Machine;
+use super::watch::Cause;
 use super::world::{Fault, World};
 use crate::bundle::{Blob, Digest};
 use crate::error::{Error, Result};
@@ -47,7 +48,13 @@ pub struct FakeConnector(pub FakeCluster);
 #[async_trait]
 impl Connector for FakeConnector {
     async fn connect(&self, node: &Node) -> Result<Arc<dyn Host>> {
-        let generation = self.0.world().generation;
+        let (generation, dead) = {
+            let world = self.0.world();
+            (world.generation, world.machines.get(&node.name).is_none_or(|m| m.dead))
+        };
+        if dead {
+            return Err(Error::unreachable("no route to host").on(&node.name));
+        }
         let cluster = self.0.clone();
         Ok(Arc::new(FakeHost { name: node.name.clone(), cluster, generation, trips: AtomicU64::new(0) }))
     }
@@ -73,6 +80,9 @@ impl FakeHost {
         if world.generation != self.generation {
             return Err(self.lost("is dead"));
         }
+        if world.dead.contains(&self.name) {
+            return Err(self.lost("gets no answer"));
+        }
         let overall = world.calls;
         world.calls += 1;
         let count = world.host_calls.entry(self.name.clone()).or_default();
@@ -96,7 +106,7 @@ impl FakeHost {
         if world.generation != self.generation {
             return Err(self.lost("is dead"));
         }
-        let result = effect(&mut world, fault == Some(Fault::Reboot));
+        let result = effect(&mut world, matches!(fault, Some(Fault::Reboot | Fault::Die)));
         world.check_invariants();
         match fault {
             Some(Fault::DropAfterEffect) => Err(self.lost("was lost before the reply")),
@@ -109,10 +119,27 @@ impl FakeHost {
                 if let Some(machine) = world.machines.get_mut(&self.name) {
                     machine.reboot(now);
                 }
+                world.show(Cause::Accident);
                 Err(self.lost("ended with a reboot"))
+            }
+            Some(Fault::Die) => {
+                world.die(&self.name);
+                world.show(Cause::Accident);
+                Err(self.lost("was lost for good"))
             }
             _ => result,
         }
+    }
+
+    /// Takes the static pods down for as long as a command that replaces them runs.
+    fn begin_restart(&self, command: &Command) -> bool {
+        let mut world = self.cluster.world();
+        let restarts = world.generation == self.generation && world.restarts(&self.name, command);
+        if restarts {
+            world.restarting.insert(self.name.clone());
+            world.check_invariants();
+        }
+        restarts
     }
 
     fn full(&self, world: &World, fault: Option<Fault>, what: &str) -> Result<()> {
@@ -151,11 +178,15 @@ impl Host for FakeHost {
                 world.check_invariants();
             }
         }
+        let restarts = self.begin_restart(command);
         for _ in 0..4 {
             tokio::task::yield_now().await;
         }
         if joins {
             self.cluster.world().joining.remove(&self.name);
+        }
+        if restarts {
+            self.cluster.world().restarting.remove(&self.name);
         }
         self.carry_out(fault, |world, half| Ok(world.run(&self.name, command, half)))
     }

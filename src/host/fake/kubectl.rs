@@ -15,7 +15,17 @@ impl World {
             }
             ["-n", "kube-system", "get", "configmap", "kubeadm-config", ..] => done("{\"kind\":\"ConfigMap\"}"),
             ["get", "nodes", "-o", "json", ..] => done(self.nodes_json()),
-            ["-n", "kube-system", "delete", "pods", ..] => done(""),
+            ["delete", "pods", "--all-namespaces", "--field-selector", field, ..] => {
+                let node = field.trim_start_matches("spec.nodeName=");
+                self.pods.retain(|_, on| on != node);
+                done("")
+            }
+            ["-n", "kube-system", "patch", "configmap", "kubeadm-config", .., patch] => {
+                let patch: serde_json::Value = serde_json::from_str(patch).unwrap_or_default();
+                let status = patch.pointer("/data/ClusterStatus").and_then(|s| s.as_str());
+                status.unwrap_or_default().clone_into(&mut self.cluster_status);
+                done("")
+            }
             ["delete", "node", node, ..] => {
                 self.nodes.remove(*node);
                 done("")

@@ -57,6 +57,8 @@ pub struct Machine {
     pub kubelet: Option<Digest>,
     /// No space is left: writes fail.
     pub disk_full: bool,
+    /// It does not answer, and nothing runs on it.
+    pub dead: bool,
 }
 
 impl Machine {
@@ -90,7 +92,7 @@ impl Machine {
     /// Whether a unit runs.
     #[must_use]
     pub fn runs(&self, unit: &str) -> bool {
-        self.units.get(unit).is_some_and(|u| u.active)
+        !self.dead && self.units.get(unit).is_some_and(|u| u.active)
     }
 
     /// The unit's file is there.
@@ -117,6 +119,22 @@ impl Machine {
                 self.sysctls.entry(key.into()).or_insert_with(|| "0".into());
             }
         }
+    }
+
+    /// Takes away these files, units and directories, and what came out of blobs.
+    pub fn wipe(&mut self, units: &str, files: &str, dirs: &str) {
+        self.units.retain(|name, _| !units.split(' ').any(|u| u == name));
+        self.files.retain(|path, _| !files.split(' ').any(|f| f == path));
+        dirs.split(' ').for_each(|dir| self.remove_below(dir));
+        self.blobs.clear();
+        if self.files.remove("/etc/fstab.provision-before").is_some() {
+            self.swap = true;
+        }
+        self.images.clear();
+        let hosts = self.text("/etc/hosts");
+        let own = hosts.lines().take_while(|l| !l.starts_with("# BEGIN provision"));
+        let own: String = own.map(|l| format!("{l}\n")).collect();
+        self.write("/etc/hosts", own.as_bytes(), 0o644, self.reloaded);
     }
 
     /// Removes all files below a directory.

@@ -11,8 +11,10 @@ mod kubectl;
 mod machine;
 mod question;
 mod upgrade;
+mod watch;
 mod world;
 
 pub use host::{FakeCluster, FakeConnector, FakeHost};
 pub use machine::{FakeFile, FakeUnit, Machine};
+pub use watch::{Cause, Watch};
 pub use world::{Fault, NodeRecord, World};

@@ -82,11 +82,18 @@ impl World {
                 let has = self.machines.get(name).is_some_and(|m| m.has(arg));
                 if has { Ok(String::new()) } else { Err("no snapshot".into()) }
             }
+            "kubelet" => match self.ready(arg) {
+                true => self.through_admin(name).map(|()| "ok".into()),
+                false => Err("dial tcp: no route to host".into()),
+            },
+            "kubeadm-status" => self.through_admin(name).map(|()| self.cluster_status.clone()),
             "nodes" => self.through_admin(name).map(|()| self.nodes_json()),
             "control-plane" => Ok(self.control_plane(name)),
             "etcd" => self.etcd_json(name),
             "identity" => Ok(self.identity(name, arg, &words.collect::<Vec<_>>())),
             "etcd-host" => Ok(self.etcd_host(name)),
+            "cluster-status" => Ok(self.cluster_status(name)),
+            "strays" => Ok(self.strays(name)),
             "certs" => Ok(self.certificates(name)),
             "release" => self.release_json(name, arg, words.next().unwrap_or_default()),
             "manifest" => self.applied(name, arg),
@@ -127,7 +134,21 @@ impl World {
              filesystems=overlay,\nbridge_nf={bridge}\n{modules}",
             m.address,
             u8::from(m.swap),
-        )
+        ) + &if self.now_s == 0 { String::new() } else { format!("now_ms={}\n", self.now_s * 1000) }
+    }
+
+    fn strays(&self, name: &str) -> String {
+        let files = self.machines.get(name).into_iter().flat_map(|m| m.files.keys());
+        files
+            .filter_map(|path| {
+                let unit = path.strip_prefix("/etc/systemd/system/").and_then(|rest| rest.split_once(".d/"));
+                match unit {
+                    Some(("kubelet.service" | "containerd.service", _)) => Some(format!("dropin {path}\n")),
+                    _ if path.starts_with("/etc/kubernetes/manifests/") => Some(format!("pod {path} \n")),
+                    _ => None,
+                }
+            })
+            .collect()
     }
 
     fn node_state(&self, name: &str, node: &str) -> String {
@@ -185,6 +206,7 @@ impl World {
                     "metadata": {"name": name, "labels": n.labels, "annotations": marks},
                     "spec": {"taints": taints, "unschedulable": n.unschedulable},
                     "status": {
+                        "addresses": self.machines.get(name).map(|m| [serde_json::json!({"type": "InternalIP", "address": m.address})]),
                         "conditions": [{"type": "Ready", "status": if self.ready(name) { "True" } else { "False" }}],
                         "nodeInfo": {"kubeletVersion": self.kubelet_version(name), "containerRuntimeVersion": "containerd://2"},
                     },
@@ -198,7 +220,8 @@ impl World {
         let word = |up: bool| if up && self.through_admin(node).is_ok() { "ok" } else { "down" };
         let pod = |component: &str| {
             self.machines.get(node).is_some_and(|m| {
-                m.has(&format!("/etc/kubernetes/manifests/{component}.yaml")) && m.runs("kubelet.service")
+                // A static pod runs on without its kubelet.
+                m.has(&format!("/etc/kubernetes/manifests/{component}.yaml")) && m.runs("containerd.service")
             })
         };
         format!(
@@ -207,6 +230,21 @@ impl World {
             word(pod("kube-controller-manager")),
             word(pod("kube-scheduler"))
         )
+    }
+
+    fn cluster_status(&self, name: &str) -> String {
+        let endpoint = self.through_admin(name).map_or_else(|e| e, |()| "ok".into());
+        // The member that was there first leads.
+        let leader = self.etcd.values().min().copied().unwrap_or(0);
+        let members: Vec<_> = self
+            .etcd
+            .iter()
+            .filter(|(n, _)| self.etcd_up(n))
+            .map(|(_, id)| {
+                serde_json::json!({"Status": {"header": {"member_id": id}, "leader": leader, "version": "3.6.8", "dbSize": 25_000_000}})
+            })
+            .collect();
+        format!("endpoint={endpoint}\netcd={}\n", serde_json::json!(members))
     }
 
     fn etcd_json(&self, name: &str) -> Result<String, String> {

@@ -142,6 +142,22 @@ impl World {
         done("")
     }
 
+    /// The scripts that keep pods off a node that leaves, and let them onto it again.
+    pub(super) fn leaving(&mut self, name: &str, node: &str, begins: bool) -> Output {
+        if let Err(e) = self.through_admin(name) {
+            return broken(1, e);
+        }
+        let Some(record) = self.nodes.get_mut(node) else { return broken(1, "not found") };
+        if begins {
+            let by = if record.unschedulable { "others" } else { "us" };
+            record.marks.entry("leaving".into()).or_insert_with(|| by.into());
+            record.unschedulable = true;
+        } else if record.marks.remove("leaving").is_some_and(|by| by == "us") {
+            record.unschedulable = false;
+        }
+        done("")
+    }
+
     fn kubeadm_upgrade(&mut self, name: &str, mode: &str, version: &str, now: u64) -> Output {
         let missing: Vec<String> = self
             .needed_images
@@ -165,6 +181,9 @@ impl World {
             "apply" => {}
             _ if self.configured == version => {}
             _ => return broken(1, "the cluster is configured for another version"),
+        }
+        if plane && !self.ready(name) {
+            return broken(1, "timed out waiting for the kubelet to restart the static pods");
         }
         if plane {
             if self.machines.keys().filter(|m| *m != name).any(|m| self.is_plane(m) && !self.api_up(m)) {
@@ -217,8 +236,10 @@ impl World {
         let mut left = false;
         for (n, (pod, on)) in self.pods.iter_mut().filter(|(_, on)| *on == node).enumerate() {
             match free.get(n % free.len().max(1)) {
-                Some(to) if !stuck.contains(pod) => on.clone_from(to),
-                _ => left = true,
+                _ if stuck.contains(pod) => left = true,
+                Some(to) => on.clone_from(to),
+                // It waits for a node.
+                None => on.clear(),
             }
         }
         if left { broken(1, "Cannot evict pod as it would violate the pod's disruption budget.") } else { done("") }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::machine::Machine;
+use super::watch::{Cause, Watch};
 
 /// What goes wrong with one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Fault {
     KillAfterEffect,
     /// The machine is power-cycled in the middle of the call.
     Reboot,
+    /// The machine is gone in the middle of the call, and does not come back by itself.
+    Die,
 }
 
 /// A node object.
@@ -87,14 +90,26 @@ pub struct World {
     pub host_faults: BTreeMap<(String, u64), Fault>,
     /// Calls by host.
     pub host_calls: BTreeMap<String, u64>,
+    /// The machines whose reset was asked for.
+    pub may_go: BTreeSet<String>,
+    /// kubeadm's ClusterStatus, where it keeps one.
+    pub cluster_status: String,
     /// Connections made in an earlier generation are dead.
     pub generation: u64,
     /// Control planes in the middle of joining.
     pub joining: BTreeSet<String>,
+    /// Control planes whose static pods are being replaced.
+    pub restarting: BTreeSet<String>,
+    /// Machines that are gone.
+    pub dead: BTreeSet<String>,
+    /// Who looks on.
+    pub watch: Watch,
     /// Broken invariants.
     pub violations: Vec<String>,
     /// Commands that changed something, by host, in order.
     pub log: Vec<String>,
+    /// The machines' clock, seconds since the epoch; 0 when they do not tell.
+    pub now_s: i64,
     pub(super) clock: u64,
     pub(super) serial: u64,
 }
@@ -127,6 +142,7 @@ impl World {
     #[must_use]
     pub fn etcd_up(&self, name: &str) -> bool {
         self.etcd.contains_key(name)
+            && self.stands(name)
             && self.machines.get(name).is_some_and(|m| {
                 m.has("/etc/kubernetes/manifests/etcd.yaml") && m.runs("containerd.service")
                     || m.runs(crate::resource::ETCD_UNIT)
@@ -149,13 +165,17 @@ impl World {
     /// The node is Ready.
     #[must_use]
     pub fn ready(&self, node: &str) -> bool {
-        self.machines.get(node).is_some_and(|m| {
-            m.runs("kubelet.service")
-                && m.runs("containerd.service")
-                && m.has("/etc/kubernetes/kubelet.conf")
-                && m.has(crate::facts::CNI_CONF)
-                && !m.kubelet.as_ref().is_some_and(|k| self.broken_kubelets.contains(&format!("{}@{node}", k.hex())))
-        })
+        !self.dead.contains(node)
+            && self.machines.get(node).is_some_and(|m| {
+                m.runs("kubelet.service")
+                    && m.runs("containerd.service")
+                    && m.has("/etc/kubernetes/kubelet.conf")
+                    && m.has(crate::facts::CNI_CONF)
+                    && !m
+                        .kubelet
+                        .as_ref()
+                        .is_some_and(|k| self.broken_kubelets.contains(&format!("{}@{node}", k.hex())))
+            })
     }
 
     /// Records what must never be.
@@ -168,5 +188,6 @@ impl World {
             self.violations.push(format!("{:?} join at once", self.joining));
         }
         self.check_upgrade();
+        self.show(Cause::Call);
     }
 }

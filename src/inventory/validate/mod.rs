@@ -1,6 +1,7 @@
 //! What is wrong with an inventory that has the right shape. Pure; every problem at once.
 
 mod backup;
+mod calendar;
 mod charts;
 mod cluster;
 mod endpoint;

@@ -1,0 +1,330 @@
+//! Nodes leave the cluster and are replaced, alive and dead, whatever breaks meanwhile.
+
+use provision::bundle::BundleManifest;
+use provision::error::{Error, Kind, Result};
+use provision::facts::{Standing, standing};
+use provision::host::{Connector as _, FakeCluster, FakeConnector, Fault};
+use provision::inventory::Inventory;
+use provision::plan::{Order, Stage, beyond, may_replace, nobody_answers, order, removal, without};
+
+use super::world::apply_once;
+use super::world::{
+    Hosts, INVENTORY, assert_sound, bundle, connect, converge, execute, need, plan, plan_ids, read, snapshot,
+};
+
+const SPARE: &str = "[[hosts]]\nname = \"cp4\"\nrole = \"control-plane\"\naddress = \"192.168.10.14\"\n";
+
+/// The inventory, the spare of which is in the place of `old`, beside it (`""`), or nowhere (`-`).
+fn inventory(old: &str) -> Inventory {
+    let mut inv = read(&format!("{INVENTORY}{SPARE}"));
+    inv.hosts.retain(|h| h.name != old && (old != "-" || h.name != "cp4"));
+    inv
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|n| (*n).to_owned()).collect()
+}
+
+/// A whole cluster of 3 and 2 with a bare spare, and a pod on every worker.
+async fn whole() -> (FakeCluster, BundleManifest) {
+    let inv = inventory("-");
+    let bundle = bundle(&inv);
+    let fake = FakeCluster::new(&inventory("").nodes(), &inv.cluster.version);
+    need(&fake, &inv, &bundle);
+    fake.world().control_planes = 3;
+    apply_once(&fake, &inv, &bundle).await.unwrap_or_else(|e| panic!("{}", e.report()));
+    for (pod, node) in [("web-1", "w1"), ("web-2", "w2")] {
+        fake.world().pods.insert(pod.into(), node.into());
+    }
+    (fake, bundle)
+}
+
+fn copy(of: &FakeCluster) -> FakeCluster {
+    let fake = FakeCluster::default();
+    let world = of.world().clone();
+    *fake.world() = world;
+    fake
+}
+
+/// How many members etcd has, and how many nodes there are.
+fn count(fake: &FakeCluster) -> (usize, usize) {
+    let world = fake.world();
+    (world.etcd.len(), world.nodes.len())
+}
+
+/// What `node remove` and `node replace` do, without a person to ask.
+struct Command<'a> {
+    fake: &'a FakeCluster,
+    inv: &'a Inventory,
+    bundle: &'a BundleManifest,
+    names: Vec<String>,
+    joins: Option<&'a str>,
+}
+
+impl Command<'_> {
+    async fn hosts(&self) -> Result<Hosts> {
+        let mut hosts = connect(self.fake, &without(self.inv, &self.names)?).await?;
+        for node in self.inv.nodes().iter().filter(|n| self.names.contains(&n.name)) {
+            if let Ok(host) = FakeConnector(self.fake.clone()).connect(node).await {
+                hosts.insert(node.name.clone(), host);
+            }
+        }
+        Ok(hosts)
+    }
+
+    async fn standing(&self, hosts: &Hosts) -> Result<Standing> {
+        let rest = without(self.inv, &self.names)?;
+        standing(&rest, hosts, &self.names, 5).await?.ok_or_else(|| nobody_answers(false))
+    }
+
+    async fn settle(&self, hosts: &Hosts, gone: &[String]) -> Result<()> {
+        let rest = without(self.inv, gone)?;
+        let mut hosts = hosts.clone();
+        hosts.retain(|name, _| rest.hosts.iter().any(|h| h.name == *name));
+        let steps = plan(&rest, self.bundle, &hosts).await?;
+        beyond(&steps, self.joins)?;
+        execute(&rest, hosts, steps).await
+    }
+
+    async fn carry_out(&self, hosts: &Hosts, stages: Vec<Stage>) -> Result<()> {
+        for stage in stages {
+            match stage {
+                Stage::Steps(steps) => execute(self.inv, hosts.clone(), steps).await?,
+                Stage::Settle { without } => self.settle(hosts, &without).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn run(&self) -> Result<()> {
+        self.fake.world().may_go.extend(self.names.iter().cloned());
+        let hosts = self.hosts().await?;
+        if let Some(new) = self.joins {
+            let old = self.names[0].as_str();
+            let seen = self.standing(&hosts).await?;
+            may_replace(self.inv, &seen, old, new)?;
+            if order(self.inv, &seen, old) == Order::JoinFirst {
+                self.settle(&hosts, &[]).await?;
+            } else if !seen.knows(self.inv, old) {
+                return self.settle(&hosts, &self.names).await;
+            }
+        }
+        let seen = self.standing(&hosts).await?;
+        self.carry_out(&hosts, removal(self.inv, &seen, &self.names)?).await
+    }
+}
+
+async fn remove(fake: &FakeCluster, bundle: &BundleManifest, gone: &[&str]) -> Result<()> {
+    Command { fake, inv: &inventory("-"), bundle, names: names(gone), joins: None }.run().await
+}
+
+async fn replace(fake: &FakeCluster, inv: &Inventory, bundle: &BundleManifest, old: &str) -> Result<()> {
+    // What the hosts of another cluster lack is nobody's concern.
+    fake.world().needed_images.remove(old);
+    Command { fake, inv, bundle, names: names(&[old]), joins: Some("cp4") }.run().await
+}
+
+/// The node is nowhere, the others are as an inventory without it wants them, and nobody waits for anything.
+async fn is_gone(fake: &FakeCluster, rest: &Inventory, bundle: &BundleManifest, old: &str, what: &str) {
+    assert_sound(fake, what);
+    assert_eq!(plan_ids(fake, rest, bundle).await.unwrap(), Vec::<String>::new(), "{what}");
+    let world = fake.world();
+    let wanted: Vec<String> = rest.control_planes().into_iter().map(|n| n.name).collect();
+    let mut members: Vec<String> = world.etcd.keys().cloned().collect();
+    members.sort_by_key(|n| wanted.iter().position(|w| w == n));
+    assert_eq!(members, wanted, "{what}");
+    assert!(!world.nodes.contains_key(old) && !world.cluster_status.contains(&format!(" {old}:")), "{what}");
+    assert!(!world.pods.values().any(|on| on == old), "{what}: {:?}", world.pods);
+    for (name, m) in &world.machines {
+        let ours = m.files.keys().any(|f| f.contains("provision") || f.contains("kubernetes"));
+        assert_eq!(ours, rest.hosts.iter().any(|h| h.name == *name) || m.dead, "{what}: {name}");
+        let text = m.text("/etc/provision/haproxy.cfg");
+        assert!(m.dead || !text.contains(&format!(" {old} ")), "{what}: {name} sends to {old}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_and_a_control_plane_leave() {
+    let (fake, bundle) = whole().await;
+    for gone in ["w1", "cp1"] {
+        let fake = copy(&fake);
+        remove(&fake, &bundle, &[gone]).await.unwrap_or_else(|e| panic!("{gone}: {}", e.report()));
+        let rest = without(&inventory("-"), &names(&[gone])).unwrap();
+        is_gone(&fake, &rest, &bundle, gone, gone).await;
+        assert_eq!(fake.world().pods.len(), 2, "{gone}: a pod was lost");
+        let before = snapshot(&fake);
+        remove(&fake, &bundle, &[gone]).await.unwrap();
+        assert_eq!(snapshot(&fake), before, "{gone}: a second run changes nothing");
+    }
+}
+
+#[tokio::test]
+async fn what_kubeadm_kept_of_a_control_plane_goes_too() {
+    let (fake, bundle) = whole().await;
+    let entry = |n: u8| format!("  cp{n}:\n    advertiseAddress: 192.168.10.1{n}\n    bindPort: 6443\n");
+    fake.world().cluster_status = format!("apiEndpoints:\n{}{}{}kind: ClusterStatus\n", entry(1), entry(2), entry(3));
+    remove(&fake, &bundle, &["cp2"]).await.unwrap();
+    let wanted = format!("apiEndpoints:\n{}{}kind: ClusterStatus\n", entry(1), entry(3));
+    assert_eq!(fake.world().cluster_status, wanted);
+}
+
+/// Every call of a command is cut, before or after it took effect; the command again ends as if nothing had been.
+async fn killed_anywhere(
+    what: &str,
+    from: &FakeCluster,
+    inv: &Inventory,
+    bundle: &BundleManifest,
+    old: &str,
+    joins: bool,
+) {
+    let command = async |fake: &FakeCluster| {
+        let joins = joins.then_some("cp4");
+        fake.world().needed_images.remove(old);
+        Command { fake, inv, bundle, names: names(&[old]), joins }.run().await
+    };
+    let reference = copy(from);
+    command(&reference).await.unwrap_or_else(|e| panic!("{what}: {}", e.report()));
+    let rest = without(inv, &names(&[old])).unwrap();
+    is_gone(&reference, &rest, bundle, old, what).await;
+    let (first, last) = (from.world().calls, reference.world().calls);
+    let wanted = snapshot(&reference);
+    // After a call is before the next one; a few are enough to see that there is no other difference.
+    let before = (first..last).step_by(9).map(|k| (k, Fault::Kill));
+    // Of the many calls of a join, every other one.
+    let every = if joins { 2 } else { 1 };
+    for (k, fault) in (first..last).step_by(every).map(|k| (k, Fault::KillAfterEffect)).chain(before) {
+        let fake = copy(from);
+        fake.world().faults.insert(k, fault);
+        let _ = command(&fake).await;
+        // Who waits by the clock may have needed fewer calls this time.
+        fake.world().faults.clear();
+        let what = format!("{what}, {fault:?} at call {} of {}", k - first, last - first);
+        command(&fake).await.unwrap_or_else(|e| panic!("{what}: {}", e.report()));
+        assert_sound(&fake, &what);
+        assert_eq!(snapshot(&fake), wanted, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_removal_that_is_killed_goes_on() {
+    let (fake, bundle) = whole().await;
+    killed_anywhere("worker", &fake, &inventory("-"), &bundle, "w1", false).await;
+    killed_anywhere("control plane", &fake, &inventory("-"), &bundle, "cp1", false).await;
+}
+
+#[tokio::test]
+async fn a_replacement_that_is_killed_goes_on() {
+    let (fake, bundle) = whole().await;
+    fake.world().machines.get_mut("cp1").unwrap().dead = true;
+    killed_anywhere("dead", &fake, &inventory("cp1"), &bundle, "cp1", true).await;
+    let (fake, bundle) = whole().await;
+    fake.world().control_planes = 4;
+    killed_anywhere("alive", &fake, &inventory(""), &bundle, "cp1", true).await;
+}
+
+/// A dead control plane leaves etcd before its successor joins, whichever it is and wherever it is listed.
+#[tokio::test]
+async fn a_dead_control_plane_is_replaced() {
+    let (fake, bundle) = whole().await;
+    for old in ["cp1", "cp3"] {
+        for inv in [inventory(old), inventory("")] {
+            let fake = copy(&fake);
+            fake.world().machines.get_mut(old).unwrap().dead = true;
+            replace(&fake, &inv, &bundle, old).await.unwrap_or_else(|e| panic!("{old}: {}", e.report()));
+            is_gone(&fake, &without(&inv, &names(&[old])).unwrap(), &bundle, old, old).await;
+        }
+    }
+}
+
+/// Plain `apply` with the successor in the inventory does not count on etcd while the dead one is in it.
+#[tokio::test]
+async fn nobody_joins_beside_a_dead_member() {
+    let (fake, bundle) = whole().await;
+    fake.world().machines.get_mut("cp1").unwrap().dead = true;
+    let error = apply_once(&fake, &inventory("cp1"), &bundle).await.unwrap_err();
+    assert!(error.kind() == Kind::Refused && error.to_string().contains("cp1"), "{error}");
+    fake.world().nodes.remove("cp1");
+    let error = apply_once(&fake, &inventory("cp1"), &bundle).await.unwrap_err();
+    assert!(error.kind() == Kind::Refused && error.to_string().contains("cp1"), "{error}");
+    replace(&fake, &inventory("cp1"), &bundle, "cp1").await.unwrap();
+    is_gone(&fake, &inventory("cp1"), &bundle, "cp1", "lingering member").await;
+}
+
+/// A control plane that the inventory does not know is left alone, and so is its member.
+#[tokio::test]
+async fn an_unknown_control_plane_is_no_obstacle() {
+    let (fake, bundle) = whole().await;
+    let rest = without(&inventory("-"), &names(&["cp2"])).unwrap();
+    converge(&fake, &rest, &bundle, 1).await.unwrap();
+    assert_eq!(count(&fake), (3, 5));
+    // Found by its name in the cluster, it can be taken out all the same.
+    let command = Command { fake: &fake, inv: &rest, bundle: &bundle, names: names(&["cp2"]), joins: None };
+    command.run().await.unwrap_or_else(|e| panic!("{}", e.report()));
+    assert_eq!(count(&fake), (2, 4));
+    assert_sound(&fake, "unknown");
+}
+
+#[tokio::test]
+async fn a_budget_that_never_yields_lets_the_node_stay() {
+    let (fake, bundle) = whole().await;
+    fake.world().stuck.insert("web-1".into());
+    let before = snapshot(&fake);
+    let error = remove(&fake, &bundle, &["w1"]).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Failed);
+    assert!(error.report().contains("web-1") && error.report().contains("takes pods again"), "{}", error.report());
+    assert_eq!(snapshot(&fake), before, "nothing is half done");
+    // One that others keep pods off stays so.
+    fake.world().nodes.get_mut("w1").unwrap().unschedulable = true;
+    remove(&fake, &bundle, &["w1"]).await.unwrap_err();
+    assert!(fake.world().nodes["w1"].unschedulable && fake.world().nodes["w1"].marks.is_empty());
+    fake.world().stuck.clear();
+    remove(&fake, &bundle, &["w1"]).await.unwrap();
+    assert_sound(&fake, "yielded");
+}
+
+#[tokio::test]
+async fn what_would_lose_quorum_is_refused_before_anything() {
+    let refused = async |fake: &FakeCluster, bundle: &BundleManifest, gone: &[&str]| -> Error {
+        let before = snapshot(fake);
+        let error = remove(fake, bundle, gone).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused, "{gone:?}: {}", error.report());
+        assert_eq!(snapshot(fake), before, "{gone:?}");
+        error
+    };
+    let (fake, bundle) = whole().await;
+    refused(&fake, &bundle, &["cp1", "cp2", "cp3"]).await;
+    // One of three is ill, though its host answers: the others may not go, it may.
+    fake.world().machines.get_mut("cp2").unwrap().files.remove("/etc/kubernetes/manifests/etcd.yaml");
+    let error = refused(&fake, &bundle, &["cp1"]).await;
+    assert!(error.hints().iter().any(|h| h.contains("node remove cp2")), "{}", error.report());
+    let ill = copy(&fake);
+    remove(&ill, &bundle, &["cp2"]).await.unwrap_or_else(|e| panic!("{}", e.report()));
+    assert_eq!(ill.world().etcd.len(), 2);
+    // Two of three are dead: there is no quorum left to keep.
+    for name in ["cp2", "cp3"] {
+        fake.world().machines.get_mut(name).unwrap().dead = true;
+    }
+    let error = refused(&fake, &bundle, &["cp2", "cp3"]).await;
+    assert!(error.hints().iter().any(|h| h.contains("etcd restore")), "{}", error.report());
+}
+
+#[tokio::test]
+async fn a_changed_role_is_refused_with_the_way() {
+    let (fake, bundle) = whole().await;
+    for (name, from, to) in [("w1", "worker", "control-plane"), ("cp3", "control-plane", "worker")] {
+        let block = |role: &str| format!("name = \"{name}\"\nrole = \"{role}\"");
+        let changed = read(&INVENTORY.replace(&block(from), &block(to)));
+        let error = apply_once(&fake, &changed, &bundle).await.unwrap_err();
+        assert!(error.kind() == Kind::Refused && error.to_string().contains(name), "{error}");
+        let fake = copy(&fake);
+        Command { fake: &fake, inv: &changed, bundle: &bundle, names: names(&[name]), joins: None }
+            .run()
+            .await
+            .unwrap_or_else(|e| panic!("{name}: {}", e.report()));
+        fake.world().control_planes = 4;
+        need(&fake, &changed, &bundle);
+        converge(&fake, &changed, &bundle, 1).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_sound(&fake, name);
+        assert_eq!(fake.world().etcd.contains_key(name), to == "control-plane");
+    }
+}
