@@ -45,6 +45,9 @@ pub fn is_repeatable(action: &Action) -> bool {
         Action::KubeadmInit { .. }
         | Action::KubeadmJoin { .. }
         | Action::KubeadmUpgrade { .. }
+        // What went back once would go back again.
+        | Action::ControlPlaneSettings { .. }
+        | Action::KubeletSettings { .. }
         | Action::ResetHost { .. } => false,
         Action::WriteFile { .. }
         | Action::RemoveFile { .. }
@@ -70,6 +73,8 @@ pub fn is_repeatable(action: &Action) -> bool {
         | Action::WaitNodeVersion { .. }
         | Action::Uncordon { .. }
         | Action::Gate { .. }
+        | Action::UploadSettings { .. }
+        | Action::ProxySettings { .. }
         | Action::WaitNodeReady { .. }
         | Action::WaitControlPlane { .. }
         | Action::WaitEtcdMembers { .. }

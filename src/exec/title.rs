@@ -53,6 +53,10 @@ impl Step {
             Action::Gate { nodes, soak_s, .. } => {
                 format!("wait until all is well with {} for {soak_s} s", nodes.join(", "))
             }
+            Action::UploadSettings { .. } => "write the cluster's own configuration".to_owned(),
+            Action::ControlPlaneSettings { .. } => "change settings of the control plane".to_owned(),
+            Action::KubeletSettings { .. } => "change settings of the kubelet".to_owned(),
+            Action::ProxySettings { .. } => "change settings of kube-proxy".to_owned(),
             Action::ResetHost { .. } => "make the host bare".to_owned(),
         }
     }

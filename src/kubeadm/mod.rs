@@ -5,14 +5,16 @@ mod config;
 mod discovery;
 mod parse;
 mod pki;
+mod settings;
 mod wire;
 
 pub use certificates::{Certificate, Standing, certificates, days_left, standing};
 pub(crate) use config::{API_PORT, merge};
-pub use config::{ClusterImages, init_documents, join_document, upload_certs_document};
+pub use config::{ClusterImages, init_documents, join_document, settings_documents, upload_certs_document};
 pub use discovery::{Discovery, with_discovery};
 pub use parse::{
     CORDONED_BY, EtcdHealth, EtcdMember, MARK_PREFIX, NodeObject, UPGRADING_TO, certificate_key, etcd_health,
     etcd_members, images_list, nodes, token,
 };
 pub use pki::{ca_hash, kubeconfig_with_server};
+pub use settings::{ClusterSettings, ControlPlaneSettings, KubeletSettings, StaticPods, has_all};

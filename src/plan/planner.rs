@@ -13,6 +13,7 @@ use super::model::{PhaseId, StepId};
 use super::parts::Parts;
 use super::pod_cidr::allot;
 use super::registry_steps::registry;
+use super::settings_steps::{keep_settings, settings_steps};
 use super::upgrade_refusals::refuse_upgrade;
 use super::upgrade_steps::{upgrade_steps, upgrading};
 use crate::bundle::BundleManifest;
@@ -60,6 +61,7 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
     for node in &nodes {
         let mut steps = HostSteps::new(&node.name);
         before_join(&input, node, &mut steps)?;
+        keep_settings(&input, node, &mut steps)?;
         cni(&input, node, &mut steps)?;
         registry(&input, node, &mut steps)?;
         super::host_steps::images(&input, node, &mut steps)?;
@@ -74,7 +76,9 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
         return Err(Error::invalid("the inventory has no control plane"));
     };
     let voice = facts.voice.clone().unwrap_or_else(|| first.name.clone());
-    let upgrades = upgrade_steps(&input, &voice, &barrier)?;
+    let mut upgrades = upgrade_steps(&input, &voice, &barrier)?;
+    let before: Vec<StepId> = barrier.iter().cloned().chain(upgrades.last().map(|d| d.id.clone())).collect();
+    upgrades.extend(settings_steps(&input, &voice, &before)?);
     let mut joined: BTreeMap<&str, Joined> = BTreeMap::new();
     let mut previous: Vec<StepId> = barrier.clone();
     // What joins is of the new version, and may not be newer than those whom it joins.

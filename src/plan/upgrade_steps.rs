@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::facts::Facts;
 use crate::inventory::{EtcdMode, Inventory, Node};
 use crate::resource::{Membership, is_marked, plain_version};
-use crate::upgrade::{Worker, waves};
+use crate::upgrade::{Wave, Worker, waves};
 
 /// The phase in which a host in this role gets another version.
 pub(super) fn phase_of(node: &Node) -> PhaseId {
@@ -39,6 +39,14 @@ pub(super) fn upgrading(inv: &Inventory, facts: &Facts) -> BTreeSet<String> {
         all.insert(first.name.clone());
     }
     all
+}
+
+/// The waves of all workers of the inventory.
+pub(super) fn worker_waves(inv: &Inventory) -> Vec<Wave> {
+    let names: BTreeSet<String> = inv.workers().into_iter().map(|n| n.name).collect();
+    let workers = inv.hosts.iter().filter(|h| names.contains(&h.name));
+    let pools: Vec<Worker<'_>> = workers.map(|h| Worker { name: &h.name, pool: h.pool.as_deref() }).collect();
+    waves(&pools, &inv.upgrade)
 }
 
 /// The steps of all members that are behind, in the order in which they are done: all others come after the last.
@@ -78,14 +86,8 @@ pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) 
         all.extend(steps);
     }
     let workers = inv.workers();
-    let pools: Vec<Worker<'_>> = inv
-        .hosts
-        .iter()
-        .filter(|h| workers.iter().any(|w| w.name == h.name))
-        .map(|h| Worker { name: &h.name, pool: h.pool.as_deref() })
-        .collect();
     let by_name: BTreeMap<&str, &Node> = workers.iter().map(|w| (w.name.as_str(), w)).collect();
-    for (number, wave) in waves(&pools, &inv.upgrade).into_iter().enumerate() {
+    for (number, wave) in worker_waves(inv).into_iter().enumerate() {
         let nodes: Vec<&Node> = wave
             .nodes
             .iter()

@@ -2,7 +2,8 @@
 
 use super::context::Context;
 use super::{
-    addons, cluster, drain, files, gate, images, join, network, packages, registry, reset, system, units, upgrade,
+    addons, cluster, drain, files, gate, images, join, network, packages, registry, reset, settings, system, units,
+    upgrade,
 };
 use crate::error::Result;
 use crate::exec::StepNote;
@@ -84,6 +85,10 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
             let wave = gate::Wave { nodes, version, soak_s: *soak_s, timeout_s: *timeout_s, gates };
             gate::pass(ctx, host, &wave, notes).await
         }
+        Action::UploadSettings { .. } => settings::upload(ctx, host, &step.action).await,
+        Action::ControlPlaneSettings { .. } => settings::control_plane(ctx, host, &step.action, notes).await,
+        Action::KubeletSettings { .. } => settings::kubelet(ctx, host, &step.action, notes).await,
+        Action::ProxySettings { .. } => settings::proxy(ctx, host, &step.action).await,
         Action::ResetHost { node, files, units, dirs } => reset::host(ctx, host, node, files, units, dirs).await,
     }
 }

@@ -14,6 +14,7 @@ mod network;
 mod packages;
 mod registry;
 mod reset;
+mod settings;
 mod system;
 mod units;
 mod upgrade;

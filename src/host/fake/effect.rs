@@ -82,6 +82,12 @@ impl World {
             ("etcd-set-aside", [dir]) => return self.set_aside(name, dir, now),
             ("etcd-place", [dir]) => return self.place_etcd(name, dir, now),
             ("etcd-snapshot", [dir]) => return self.snapshot(name, dir, now),
+            (
+                "upload-settings" | "control-plane-settings" | "settings-back" | "kubelet-settings" | "proxy-settings",
+                _,
+            ) => {
+                return self.settings_script(name, script, args, now);
+            }
             ("release", _) => return self.release(name, args),
             ("manifest", _) => return self.manifest(name, args),
             (
