@@ -1,6 +1,8 @@
 //! The real planner and engine against machines in memory: whatever breaks, running apply again converges.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "convergence/runtime.rs"]
+mod runtime;
 #[path = "convergence/settings.rs"]
 mod settings;
 #[path = "convergence/upgrade.rs"]

@@ -7,5 +7,5 @@ mod preflight;
 
 pub use certificates::gather_certificates;
 pub use gather::{gather, observe};
-pub use model::{CNI_CONF, CgroupVersion, Facts, HostFacts};
+pub use model::{CNI_CONF, CgroupVersion, Facts, HostFacts, RUNTIME_FILES};
 pub use preflight::{Finding, Severity, preflight};

@@ -8,7 +8,7 @@ use super::action::Action;
 use super::addon_steps::addon_steps;
 use super::cluster_steps::cluster_steps;
 use super::desired::{Desired, HostSteps, When};
-use super::host_steps::{before_join, cni};
+use super::host_steps::{before_join, cni, new_runtime};
 use super::model::{PhaseId, StepId};
 use super::parts::Parts;
 use super::pod_cidr::allot;
@@ -39,6 +39,8 @@ pub(super) struct Input<'a> {
     pub pod_cidrs: BTreeMap<String, Vec<IpNet>>,
     /// The members that are not yet of the inventory's version.
     pub upgrading: BTreeSet<String>,
+    /// The members whose containerd or runc is another than the bundle's.
+    pub new_runtime: BTreeSet<String>,
 }
 
 /// Everything that the hosts of the inventory may need, in an order in which each stands after what it needs.
@@ -48,14 +50,16 @@ pub(super) struct Input<'a> {
 pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Result<Vec<Desired>> {
     refuse_upgrade(inv, bundle, facts)?;
     let parts = Parts::new(inv, bundle);
-    let input = Input {
+    let mut input = Input {
         inv,
         facts,
         images: parts.cluster_images()?,
         pod_cidrs: allot(inv, facts)?,
         parts,
         upgrading: upgrading(inv, facts),
+        new_runtime: BTreeSet::new(),
     };
+    input.new_runtime = new_runtime(&input)?;
     let nodes = inv.nodes();
     let mut hosts: Vec<HostSteps<'_>> = Vec::new();
     for node in &nodes {

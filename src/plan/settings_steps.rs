@@ -51,11 +51,7 @@ pub(super) fn settings_steps(input: &Input<'_>, voice: &str, previous: &[StepId]
         maker.control_plane(node)?;
     }
     for node in &planes {
-        let id = maker.kubelet(node, PhaseId::SettingsControlPlane)?;
-        let address = node.address.to_string();
-        let timeout_s = inv.upgrade.gate_timeout_s;
-        let healthy = Action::WaitControlPlane { node: node.name.clone(), address, timeout_s };
-        maker.wait(&node.name, PhaseId::SettingsControlPlane, "healthy", healthy, vec![id]);
+        maker.kubelet(node, PhaseId::SettingsControlPlane)?;
     }
     let workers: BTreeMap<String, Node> =
         inv.workers().into_iter().filter(member).map(|n| (n.name.clone(), n)).collect();
@@ -151,15 +147,39 @@ impl Maker<'_> {
         Ok(())
     }
 
+    /// A kubelet that starts takes every pod with a readiness probe for not ready until it has asked it (1.20 says so to
+    /// the API at once), and all of a Service's may be on this node: so it is emptied first.
     fn kubelet(&mut self, node: &Node, phase: PhaseId) -> Result<StepId> {
+        let inv = self.input.inv;
+        let timeout_s = inv.upgrade.gate_timeout_s;
+        let (name, through) = (node.name.clone(), self.voice.to_owned());
+        let with = || When::AlwaysWith(vec![format!("{}/{}/kubelet", phase.as_str(), node.name)]);
+        let version = inv.version_name();
+        let cordon = Action::Cordon { node: name.clone(), version, through: through.clone() };
+        self.add(&name, phase, "cordon", cordon, "no new pods while its kubelet restarts", with());
+        let drain = Action::Drain {
+            node: name.clone(),
+            through: through.clone(),
+            timeout_s: inv.upgrade.drain.timeout_s,
+            grace_s: inv.upgrade.drain.grace_s,
+            unfinished: inv.upgrade.drain.unfinished,
+        };
+        self.add(&name, phase, "drain", drain, "its pods move as their disruption budgets allow", with());
         let action = Action::KubeletSettings {
             node: node.name.clone(),
-            through: self.voice.to_owned(),
-            wanted: KubeletSettings::wanted(self.input.inv, node)?.text()?,
-            timeout_s: self.input.inv.upgrade.gate_timeout_s,
+            through: through.clone(),
+            wanted: KubeletSettings::wanted(inv, node)?.text()?,
+            timeout_s,
         };
         let why = "its arguments or its configuration are not what the inventory asks for";
-        Ok(self.add(&node.name, phase, "kubelet", action, why, When::Drift))
+        self.add(&name, phase, "kubelet", action, why, When::Drift);
+        if node.role.is_control_plane() {
+            let address = node.address.to_string();
+            let healthy = Action::WaitControlPlane { node: name.clone(), address, timeout_s };
+            self.add(&name, phase, "healthy", healthy, "it must be well before the next one is begun", with());
+        }
+        let uncordon = Action::Uncordon { node: name.clone(), through, ends: true };
+        Ok(self.add(&name, phase, "uncordon", uncordon, "only what was cordoned for this is let go", with()))
     }
 
     fn proxy(&mut self, speaker: &Node) -> Result<()> {

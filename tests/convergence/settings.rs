@@ -107,7 +107,8 @@ async fn changed_settings_are_rolled_and_then_there_is_nothing_to_do() {
     assert_eq!(of("control-plane-settings"), ["cp1", "cp2", "cp3"]);
     assert_eq!(of("kubelet-settings"), ["cp1", "cp2", "cp3", "w1", "w2", "w3"]);
     assert_eq!(of("proxy-settings"), ["cp1"]);
-    assert!(of("cordon").is_empty(), "no pod has to move");
+    assert_eq!(of("cordon").len(), 6, "a kubelet that starts takes all its pods for not ready");
+    assert!(world.nodes.values().all(|n| !n.unschedulable && n.marks.is_empty()), "{:?}", world.nodes);
 }
 
 #[tokio::test]
@@ -139,7 +140,9 @@ async fn one_kubelet_that_was_changed_by_hand_is_the_only_one_that_restarts() {
     let now = fake.world().tick();
     fake.world().machines.get_mut("w2").unwrap().write("/var/lib/kubelet/config.yaml", b"maxPods: 5\n", 0o644, now);
     let ids = plan_ids(&fake, &inv, &bundle).await.unwrap();
-    assert_eq!(ids, ["settings-worker/w2/kubelet", "settings-worker/cp1/wave-2"]);
+    let of = |what: &str| format!("settings-worker/w2/{what}");
+    let wanted = [of("cordon"), of("drain"), of("kubelet"), of("uncordon"), "settings-worker/cp1/wave-2".to_owned()];
+    assert_eq!(ids, wanted);
     converge(&fake, &inv, &bundle, 1).await.unwrap();
 }
 
@@ -222,8 +225,10 @@ async fn a_kubelet_that_does_not_take_its_configuration_goes_back_and_nobody_fol
         assert!(config.contains("maxPods: 90"), "{name}: {config}");
     }
     fake.world().broken_config = None;
+    assert!(fake.world().nodes["cp1"].unschedulable);
     converge(&fake, &inv, &bundle, 1).await.unwrap();
     assert_changed(&fake, "mended configuration");
+    assert!(fake.world().nodes.values().all(|n| !n.unschedulable && n.marks.is_empty()));
 }
 
 #[tokio::test]
