@@ -145,7 +145,14 @@ async fn all_hosts_may_be_new() {
             bundle: nothing,
             hosts: std::collections::BTreeMap::new(),
         };
-        let plan = Plan { format_version: PLAN_FORMAT, cluster: "lab".into(), inputs, steps, warnings: Vec::new(), drift: Vec::new() };
+        let plan = Plan {
+            format_version: PLAN_FORMAT,
+            cluster: "lab".into(),
+            inputs,
+            steps,
+            warnings: Vec::new(),
+            drift: Vec::new(),
+        };
         let options = Options {
             operation: "test".into(),
             command: "restore".into(),

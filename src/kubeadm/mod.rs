@@ -8,13 +8,14 @@ mod discovery;
 mod members;
 mod parse;
 mod pki;
+mod settings;
 mod wire;
 
 pub use authority::{Stranger, strangers};
 pub use certificates::{Certificate, Standing, certificates, days_left, standing};
 pub use cluster_status::{names_endpoint, without_endpoint};
 pub(crate) use config::{API_PORT, merge};
-pub use config::{ClusterImages, init_documents, join_document, upload_certs_document};
+pub use config::{ClusterImages, init_documents, join_document, settings_documents, upload_certs_document};
 pub use discovery::{Discovery, with_discovery};
 pub use members::{Left, Member, Members};
 pub use parse::{
@@ -22,3 +23,4 @@ pub use parse::{
     etcd_health, etcd_members, etcd_status, images_list, nodes, token,
 };
 pub use pki::{ca_hash, kubeconfig_with_server};
+pub use settings::{ClusterSettings, ControlPlaneSettings, KubeletSettings, StaticPods, has_all};

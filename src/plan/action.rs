@@ -352,6 +352,59 @@ pub enum Action {
         /// The node object.
         node: String,
     },
+    /// Give the cluster's own configuration, from which nodes are made and upgraded, what the inventory asks for.
+    UploadSettings {
+        /// The configuration documents of kubeadm.
+        config: String,
+        /// What is asked of the control plane, as hosts keep it.
+        control_plane: String,
+        /// What is asked of this host's kubelet, as it keeps it.
+        kubelet: String,
+        /// How the cluster's copy of the kubelet's configuration is named.
+        kubelet_map: String,
+        /// The tag of CoreDNS's image, when kubeadm installs that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        coredns_tag: Option<String>,
+    },
+    /// Give a control plane's static pods and certificate what the inventory asks for. What does not come up with it goes
+    /// back to what it was.
+    ControlPlaneSettings {
+        /// The node object.
+        node: String,
+        /// Its address.
+        address: String,
+        /// The other control planes, which have to be well: name and address.
+        others: BTreeMap<String, String>,
+        /// The configuration documents of kubeadm.
+        config: String,
+        /// What is asked for, as the host keeps it.
+        wanted: String,
+        /// Seconds.
+        timeout_s: u64,
+    },
+    /// Give a node's kubelet the arguments and the configuration that the inventory asks for. One that does not come up
+    /// with it goes back to what it had.
+    KubeletSettings {
+        /// The node object.
+        node: String,
+        /// The control plane that is asked about the node.
+        through: String,
+        /// What is asked for, as the host keeps it.
+        wanted: String,
+        /// Seconds.
+        timeout_s: u64,
+    },
+    /// Give kube-proxy its configuration and start it anew, node by node (run on a control plane).
+    ProxySettings {
+        /// The configuration documents of kubeadm.
+        config: String,
+        /// What is asked for, as the host keeps it.
+        wanted: String,
+        /// How the cluster's copy of the kubelet's configuration is named.
+        kubelet_map: String,
+        /// Seconds.
+        timeout_s: u64,
+    },
     /// Make the host bare: kubeadm reset, containers, mounts, interfaces, rules, units, files.
     ResetHost {
         /// The node object.

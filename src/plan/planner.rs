@@ -9,11 +9,12 @@ use super::addon_steps::addon_steps;
 use super::backup_steps::snapshots;
 use super::cluster_steps::cluster_steps;
 use super::desired::{Desired, HostSteps, When};
-use super::host_steps::{before_join, cni};
+use super::host_steps::{before_join, cni, new_runtime};
 use super::model::{PhaseId, StepId};
 use super::parts::Parts;
 use super::pod_cidr::allot;
 use super::registry_steps::registry;
+use super::settings_steps::{keep_settings, settings_steps};
 use super::upgrade_refusals::refuse_upgrade;
 use super::upgrade_steps::{upgrade_steps, upgrading};
 use crate::bundle::BundleManifest;
@@ -41,6 +42,8 @@ pub(super) struct Input<'a> {
     pub pod_cidrs: BTreeMap<String, Vec<IpNet>>,
     /// The members that are not yet of the inventory's version.
     pub upgrading: BTreeSet<String>,
+    /// The members whose containerd or runc is another than the bundle's.
+    pub new_runtime: BTreeSet<String>,
 }
 
 /// Everything that the hosts of the inventory may need, in an order in which each stands after what it needs.
@@ -50,7 +53,7 @@ pub(super) struct Input<'a> {
 pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Result<Vec<Desired>> {
     refuse_upgrade(inv, bundle, facts)?;
     let parts = Parts::new(inv, bundle);
-    let input = Input {
+    let mut input = Input {
         inv,
         facts,
         images: parts.cluster_images()?,
@@ -58,12 +61,15 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
         planes: inv.control_planes(),
         parts,
         upgrading: upgrading(inv, facts),
+        new_runtime: BTreeSet::new(),
     };
+    input.new_runtime = new_runtime(&input)?;
     let nodes = inv.nodes();
     let mut hosts: Vec<HostSteps<'_>> = Vec::new();
     for node in &nodes {
         let mut steps = HostSteps::new(&node.name);
         before_join(&input, node, &mut steps)?;
+        keep_settings(&input, node, &mut steps)?;
         cni(&input, node, &mut steps)?;
         registry(&input, node, &mut steps)?;
         super::host_steps::images(&input, node, &mut steps)?;
@@ -78,7 +84,9 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
         return Err(Error::invalid("the inventory has no control plane"));
     };
     let voice = facts.voice.clone().unwrap_or_else(|| first.name.clone());
-    let upgrades = upgrade_steps(&input, &voice, &barrier)?;
+    let mut upgrades = upgrade_steps(&input, &voice, &barrier)?;
+    let before: Vec<StepId> = barrier.iter().cloned().chain(upgrades.last().map(|d| d.id.clone())).collect();
+    upgrades.extend(settings_steps(&input, &voice, &before)?);
     let mut joined: BTreeMap<&str, Joined> = BTreeMap::new();
     let mut previous: Vec<StepId> = barrier.clone();
     // What joins is of the new version, and may not be newer than those whom it joins.

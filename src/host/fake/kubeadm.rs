@@ -71,16 +71,17 @@ impl World {
         }
         m.write("/etc/kubernetes/pki/ca.crt", CA, 0o644, now);
         m.write("/etc/kubernetes/kubelet.conf", b"kubelet", 0o600, now);
-        m.write("/var/lib/kubelet/config.yaml", b"kubelet", 0o644, now);
         m.start("kubelet.service", now);
+        self.first_settings(name, config, now);
         let version = self.version_of(name, "/usr/local/bin/kubeadm");
         let Some(m) = self.machines.get_mut(name) else { return broken(255, "no machine") };
         if control_plane {
             for conf in ["admin", "controller-manager", "scheduler"] {
                 m.write(&format!("/etc/kubernetes/{conf}.conf"), b"conf", 0o600, now);
             }
-            m.write("/etc/kubernetes/manifests/etcd.yaml", b"pod", 0o600, now);
             m.write("/var/lib/etcd/member", b"", 0o700, now);
+            self.write_pki(name, now);
+            self.write_etcd(name, now);
             self.write_components(name, &version, now);
             if self.etcd.is_empty() {
                 self.configured.clone_from(&version);
