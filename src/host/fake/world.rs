@@ -49,6 +49,8 @@ pub struct World {
     pub broken_kubelets: BTreeSet<String>,
     /// The version in the cluster's own configuration, like `v1.36.2`.
     pub configured: String,
+    /// What kubeadm keeps of that configuration, as YAML; its version alone is `configured`.
+    pub cluster_configuration: String,
     /// Pods that a drain moves, by name, and the nodes they are on.
     pub pods: BTreeMap<String, String>,
     /// Pods that no drain moves.
