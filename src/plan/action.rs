@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::Digest;
 use crate::inventory::{Gate, PackageKind, Unfinished};
+use crate::kubeadm::ImageNames;
 
 /// One mutation (or, in phase verify, one wait for a condition). A closed set: every place that handles actions
 /// matches all of them.
@@ -261,6 +262,9 @@ pub enum Action {
         control_plane: bool,
         /// Preflight errors to ignore.
         ignore_preflight_errors: Vec<String>,
+        /// What the cluster's configuration is to say of images first; said by the one that upgrades the whole cluster.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        images: Option<ImageNames>,
     },
     /// Keep new pods off a node, and mark it as being upgraded.
     Cordon {

@@ -10,7 +10,7 @@ use super::planner::Input;
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::inventory::{EtcdMode, Inventory, Node};
-use crate::kubeadm::NodeObject;
+use crate::kubeadm::{ImageNames, NodeObject};
 use crate::resource::{Membership, is_marked, plain_version};
 use crate::upgrade::{Presence, Wave, Worker, waves};
 
@@ -241,6 +241,7 @@ impl Maker<'_> {
             first,
             control_plane: node.role.is_control_plane(),
             ignore_preflight_errors: self.ignored(),
+            images: first.then(|| self.images()),
         };
         let why = match (first, node.role.is_control_plane()) {
             (true, _) => "the first control plane, and what belongs to the whole cluster",
@@ -319,6 +320,11 @@ impl Maker<'_> {
         }
         all.dedup();
         all
+    }
+
+    fn images(&self) -> ImageNames {
+        let images = self.input.images.clone();
+        ImageNames { repository: images.repository, etcd_tag: images.etcd_tag, coredns_tag: images.coredns_tag }
     }
 
     fn etcd(&self, timeout_s: u64) -> Option<Action> {

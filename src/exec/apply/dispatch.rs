@@ -72,7 +72,10 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
         }
         Action::EtcdSnapshot { path } => upgrade::snapshot(ctx, host, path).await,
         Action::KeepVersion { version } => upgrade::keep(ctx, host, version).await,
-        Action::KubeadmUpgrade { version, first, control_plane, ignore_preflight_errors } => {
+        Action::KubeadmUpgrade { version, first, control_plane, ignore_preflight_errors, images } => {
+            if let Some(images) = images {
+                upgrade::images(ctx, host, images).await?;
+            }
             upgrade::kubeadm(ctx, host, version, *first, *control_plane, ignore_preflight_errors).await
         }
         Action::Cordon { node, version, through } => room::take(ctx, through, node, version).await,

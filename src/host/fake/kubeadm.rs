@@ -85,6 +85,8 @@ impl World {
             self.write_components(name, &version, now);
             if self.etcd.is_empty() {
                 self.configured.clone_from(&version);
+                "etcd:\n  local:\n    imageTag: 3.5.0-0\nimageRepository: registry.k8s.io\n"
+                    .clone_into(&mut self.cluster_configuration);
             }
             self.etcd.insert(name.to_owned(), serial);
         }

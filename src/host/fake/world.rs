@@ -62,6 +62,8 @@ pub struct World {
     pub broken_config: Option<String>,
     /// Settings that are being changed: machine and file, and the generation in which that began.
     pub(super) changing: BTreeMap<(String, String), u64>,
+    /// What kubeadm keeps of that configuration, as YAML; its version alone is `configured`.
+    pub cluster_configuration: String,
     /// Pods that a drain moves, by name, and the nodes they are on.
     pub pods: BTreeMap<String, String>,
     /// Pods that no drain moves.
