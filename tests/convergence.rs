@@ -7,6 +7,10 @@ mod drift;
 mod external;
 #[path = "convergence/nodes.rs"]
 mod nodes;
+#[path = "convergence/runtime.rs"]
+mod runtime;
+#[path = "convergence/settings.rs"]
+mod settings;
 #[path = "convergence/upgrade.rs"]
 mod upgrade;
 #[path = "convergence/world.rs"]

@@ -65,5 +65,10 @@ mod tests {
         assert_eq!(containerd(34), "2.1.4");
         assert_eq!(containerd(33), "1.7.28");
         assert_eq!(containerd(1), "1.6.38");
+        // kubeadm's own etcd, by minor.
+        let etcd = |minor| versions(minor).map(|v| v.etcd.clone()).unwrap_or_else(|e| panic!("{e}"));
+        for (minor, line) in [(21, "3.4."), (22, "3.5."), (33, "3.5."), (34, "3.6.")] {
+            assert!(etcd(minor).starts_with(line), "{minor}: {}", etcd(minor));
+        }
     }
 }

@@ -415,7 +415,7 @@ pub struct LabUp {
     #[arg(long)]
     pub no_apply: bool,
     /// An inventory and a bundle of this version of Kubernetes too, to upgrade to: in a directory of its name. From Debian's
-    /// source it is the same program under another version
+    /// source it is the same program under another version; a directory of binaries needs one directory a version
     #[arg(long, value_name = "VERSION")]
     pub also: Option<String>,
 }

@@ -45,6 +45,9 @@ pub fn is_repeatable(action: &Action) -> bool {
         Action::KubeadmInit { .. }
         | Action::KubeadmJoin { .. }
         | Action::KubeadmUpgrade { .. }
+        // What went back once would go back again.
+        | Action::ControlPlaneSettings { .. }
+        | Action::KubeletSettings { .. }
         | Action::ResetHost { .. } => false,
         Action::WriteFile { .. }
         | Action::RemoveFile { .. }
@@ -76,6 +79,8 @@ pub fn is_repeatable(action: &Action) -> bool {
         | Action::Evacuate { .. }
         | Action::LeaveEtcd { .. }
         | Action::ForgetNode { .. }
+        | Action::UploadSettings { .. }
+        | Action::ProxySettings { .. }
         | Action::WaitNodeReady { .. }
         | Action::WaitControlPlane { .. }
         | Action::WaitEtcdMembers { .. }

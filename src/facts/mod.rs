@@ -9,6 +9,6 @@ mod standing;
 
 pub use certificates::gather_certificates;
 pub use gather::{gather, observe};
-pub use model::{CNI_CONF, CgroupVersion, Facts, HostCertificates, HostFacts, SNAPSHOT_TIMER_FILE};
+pub use model::{CNI_CONF, CgroupVersion, Facts, HostCertificates, HostFacts, RUNTIME_FILES, SNAPSHOT_TIMER_FILE};
 pub use preflight::{Finding, Severity, preflight};
 pub use standing::{Standing, standing};

@@ -20,6 +20,8 @@ pub const NEEDED_COMMANDS: &str =
     "sh tar stat sha256sum base64 systemctl systemd-run ip iptables mount nsenter modprobe sysctl ss df";
 /// Kernel modules that containerd and kube-proxy need, built in or loadable.
 pub const NEEDED_MODULES: &str = "overlay br_netfilter";
+/// The programs by which a node runs containers.
+pub const RUNTIME_FILES: [&str; 2] = ["/usr/local/bin/containerd", "/usr/local/sbin/runc"];
 /// Where our bridge CNI configuration lies on a node.
 pub const CNI_CONF: &str = "/etc/cni/net.d/10-provision.conflist";
 
@@ -112,6 +114,9 @@ pub struct HostFacts {
     /// Its certificates of Kubernetes.
     #[serde(skip)]
     pub certificates: HostCertificates,
+    /// What of [`RUNTIME_FILES`] is there.
+    #[serde(default)]
+    pub runtime: BTreeMap<String, Digest>,
 }
 
 /// The certificates of a host.
@@ -213,6 +218,7 @@ pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
     probes.push(upgrade_probe());
     probes.push(strays_probe());
     probes.push(certs_probe(&[]));
+    probes.extend(RUNTIME_FILES.map(|path| Probe::File(path.into())));
     probes
 }
 
@@ -280,12 +286,20 @@ pub fn host_facts(probes: &[Probe], answers: &[Answer], sent_ms: i64, received_m
         now_s: now_ms / 1000,
         strays: to(strays_probe()).map(strays).unwrap_or_default(),
         certificates: to(certs_probe(&[])).map(HostCertificates::read).unwrap_or_default(),
+        runtime: RUNTIME_FILES.iter().filter_map(|path| digest_of(path, to(Probe::File((*path).into()))?)).collect(),
     }
 }
 
 /// The answer to one of the questions.
 pub(super) fn answer_to<'a>(probes: &[Probe], answers: &'a [Answer], probe: &Probe) -> Option<&'a Answer> {
     probes.iter().position(|p| p == probe).and_then(|at| answers.get(at))
+}
+
+fn digest_of(path: &str, answer: &Answer) -> Option<(String, Digest)> {
+    match answer {
+        Answer::File(file) => Some((path.to_owned(), file.digest.clone()?)),
+        _ => None,
+    }
 }
 
 /// The subnets of host-local in a CNI conflist of ours.

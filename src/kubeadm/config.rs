@@ -10,7 +10,7 @@ use super::wire::{
     JoinControlPlane, LocalApiEndpoint, LocalEtcd, Networking, NodeRegistration, Taint,
 };
 use crate::error::{Context as _, Result};
-use crate::inventory::{self, CgroupDriver, CniPlugin, EtcdAccess, EtcdMode, Inventory, Node, Role};
+use crate::inventory::{CgroupDriver, CniPlugin, EtcdAccess, EtcdMode, Inventory, Node, Role};
 use crate::version::{KubeVersion, KubeadmApi};
 
 /// What kubeadm's configuration says of images; taken from the bundle, so that it never asks for another.
@@ -42,6 +42,24 @@ pub fn init_documents(inv: &Inventory, node: &Node, images: &ClusterImages) -> R
     let mut documents = vec![yaml(&init)?, yaml(&cluster_configuration(inv, images, api))?];
     documents.push(yaml(&kubelet_configuration(inv))?);
     documents.push(yaml(&proxy_configuration(inv))?);
+    Ok(documents.join("---\n"))
+}
+
+/// What the phases of kubeadm that change a running cluster have to know. The ClusterConfiguration comes last.
+pub fn settings_documents(inv: &Inventory, node: &Node, images: &ClusterImages) -> Result<String> {
+    let api = api(inv)?;
+    let init = InitConfiguration {
+        api_version: api.group_version(),
+        kind: "InitConfiguration",
+        local_api_endpoint: local_endpoint(node),
+        node_registration: registration(inv, node, api)?,
+    };
+    let documents = [
+        yaml(&init)?,
+        yaml(&kubelet_configuration(inv))?,
+        yaml(&proxy_configuration(inv))?,
+        yaml(&cluster_configuration(inv, images, api))?,
+    ];
     Ok(documents.join("---\n"))
 }
 
@@ -86,13 +104,6 @@ fn local_endpoint(node: &Node) -> LocalApiEndpoint {
 
 fn registration(inv: &Inventory, node: &Node, api: KubeadmApi) -> Result<NodeRegistration> {
     let version: KubeVersion = inv.cluster.version.parse()?;
-    let mut args = BTreeMap::from([("node-ip".to_owned(), node.address.to_string())]);
-    if version.minor < 24 {
-        // Before 1.24 the kubelet means Docker unless it is told otherwise; from 1.27 the flag is gone.
-        args.insert("container-runtime".into(), "remote".into());
-        args.insert("container-runtime-endpoint".into(), "unix:///run/containerd/containerd.sock".into());
-    }
-    args.extend(inv.kubelet.extra_args.clone());
     let mut taints = (node.role == Role::Both).then(Vec::new);
     if node.role == Role::Worker && !node.taints.is_empty() {
         // Set at registration, so that no pod slips in before the label phase.
@@ -107,8 +118,38 @@ fn registration(inv: &Inventory, node: &Node, api: KubeadmApi) -> Result<NodeReg
             "unix:///run/containerd/containerd.sock".into()
         },
         taints,
-        kubelet_extra_args: Args::new(api, args),
+        kubelet_extra_args: Args::new(api, kubelet_args(inv, node)?),
     })
+}
+
+/// The kubelet's arguments on a node, beside those that kubeadm gives it.
+pub(super) fn kubelet_args(inv: &Inventory, node: &Node) -> Result<BTreeMap<String, String>> {
+    let version: KubeVersion = inv.cluster.version.parse()?;
+    let mut args = BTreeMap::from([("node-ip".to_owned(), node.address.to_string())]);
+    if version.minor < 24 {
+        // Before 1.24 the kubelet means Docker unless it is told otherwise; from 1.27 the flag is gone.
+        args.insert("container-runtime".into(), "remote".into());
+        args.insert("container-runtime-endpoint".into(), "unix:///run/containerd/containerd.sock".into());
+    }
+    args.extend(inv.kubelet.extra_args.clone());
+    Ok(args)
+}
+
+/// The names under which the API server is asked for wherever it runs; each has its own host's as well.
+pub(super) fn shared_sans(inv: &Inventory) -> BTreeSet<String> {
+    let common = ["127.0.0.1".to_owned(), "localhost".to_owned(), inv.api_endpoint().host];
+    common.into_iter().chain(inv.apiserver.cert_sans.iter().cloned()).collect()
+}
+
+/// The controller manager's arguments, beside those that kubeadm gives it.
+pub(super) fn controller_manager_args(inv: &Inventory) -> BTreeMap<String, String> {
+    let mut args = BTreeMap::new();
+    if inv.cni.plugin == CniPlugin::Bridge {
+        // We allot each node's share ourselves, so that a node keeps it over a rejoin and routes are known before.
+        args.insert("allocate-node-cidrs".to_owned(), "false".to_owned());
+    }
+    args.extend(inv.controller_manager.extra_args.clone());
+    args
 }
 
 fn taint(text: &str) -> Option<Taint> {
@@ -119,22 +160,13 @@ fn taint(text: &str) -> Option<Taint> {
 
 fn cluster_configuration(inv: &Inventory, images: &ClusterImages, api: KubeadmApi) -> ClusterConfiguration {
     let endpoint = inv.api_endpoint();
-    let mut sans: BTreeSet<String> = ["127.0.0.1".into(), "localhost".into(), endpoint.host.clone()].into();
+    let mut sans = shared_sans(inv);
     for node in inv.control_planes() {
         sans.insert(node.address.to_string());
         sans.insert(node.name);
     }
-    sans.extend(inv.apiserver.cert_sans.iter().cloned());
-    let component = |settings: &inventory::Component, extra: &[(&str, String)]| {
-        let mut args: BTreeMap<String, String> = extra.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
-        args.extend(settings.extra_args.clone());
-        Component { cert_sans: Vec::new(), extra_args: Args::new(api, args) }
-    };
-    let mut manager: Vec<(&str, String)> = Vec::new();
-    if inv.cni.plugin == CniPlugin::Bridge {
-        // We allot each node's share ourselves, so that a node keeps it over a rejoin and routes are known before.
-        manager.push(("allocate-node-cidrs", "false".into()));
-    }
+    let component =
+        |args: BTreeMap<String, String>| Component { cert_sans: Vec::new(), extra_args: Args::new(api, args) };
     let join = |nets: &[ipnet::IpNet]| nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     ClusterConfiguration {
         api_version: api.group_version(),
@@ -148,9 +180,9 @@ fn cluster_configuration(inv: &Inventory, images: &ClusterImages, api: KubeadmAp
             pod_subnet: join(&inv.network.pods),
             service_subnet: join(&inv.network.services),
         },
-        api_server: Component { cert_sans: sans.into_iter().collect(), ..component(&inv.apiserver, &[]) },
-        controller_manager: component(&inv.controller_manager, &manager),
-        scheduler: component(&inv.scheduler, &[]),
+        api_server: Component { cert_sans: sans.into_iter().collect(), ..component(inv.apiserver.extra_args.clone()) },
+        controller_manager: component(controller_manager_args(inv)),
+        scheduler: component(inv.scheduler.extra_args.clone()),
         etcd: match inv.etcd.mode {
             EtcdMode::Stacked => Etcd::Local(LocalEtcd {
                 data_dir: "/var/lib/etcd".into(),
@@ -167,7 +199,7 @@ fn cluster_configuration(inv: &Inventory, images: &ClusterImages, api: KubeadmAp
     }
 }
 
-fn kubelet_configuration(inv: &Inventory) -> Value {
+pub(super) fn kubelet_configuration(inv: &Inventory) -> Value {
     let driver = match inv.runtime.cgroup_driver {
         CgroupDriver::Systemd => "systemd",
         CgroupDriver::Cgroupfs => "cgroupfs",
@@ -181,7 +213,7 @@ fn kubelet_configuration(inv: &Inventory) -> Value {
     base
 }
 
-fn proxy_configuration(inv: &Inventory) -> Value {
+pub(super) fn proxy_configuration(inv: &Inventory) -> Value {
     let pods = inv.network.pods.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let mut base = json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",

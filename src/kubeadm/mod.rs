@@ -5,20 +5,24 @@ mod certificates;
 mod cluster_status;
 mod config;
 mod discovery;
+mod image_names;
 mod members;
 mod parse;
 mod pki;
+mod settings;
 mod wire;
 
 pub use authority::{Stranger, strangers};
 pub use certificates::{Certificate, Standing, certificates, days_left, standing};
 pub use cluster_status::{names_endpoint, without_endpoint};
 pub(crate) use config::{API_PORT, merge};
-pub use config::{ClusterImages, init_documents, join_document, upload_certs_document};
+pub use config::{ClusterImages, init_documents, join_document, settings_documents, upload_certs_document};
 pub use discovery::{Discovery, with_discovery};
+pub use image_names::{ImageNames, with_image_names};
 pub use members::{Left, Member, Members};
 pub use parse::{
     CORDONED_BY, EtcdHealth, EtcdMember, EtcdStatus, LEAVING, MARK_PREFIX, NodeObject, UPGRADING_TO, certificate_key,
     etcd_health, etcd_members, etcd_status, images_list, nodes, token,
 };
 pub use pki::{ca_hash, kubeconfig_with_server};
+pub use settings::{ClusterSettings, ControlPlaneSettings, KubeletSettings, StaticPods, has_all};

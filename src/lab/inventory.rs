@@ -92,3 +92,46 @@ pub(super) fn inventory(
     }
     out
 }
+
+/// An inventory of the lab for another version, and for the parts that go with it.
+pub(super) fn of_version(text: &str, version: &str, parts: Option<&Parts>) -> String {
+    let mut text = set(text, "cluster", "version", version);
+    for (table, key, part) in [
+        ("runtime", "containerd_version", "containerd"),
+        ("runtime", "runc_version", "runc"),
+        ("runtime", "cni_plugins_version", "cni_plugins"),
+        ("etcd", "version", "etcd"),
+        ("etcd", "image_tag", "etcd_image_tag"),
+    ] {
+        if let Some(parts) = parts {
+            text = set(&text, table, key, parts.get(part));
+        }
+    }
+    text
+}
+
+/// The text with another value of a key that a table has.
+fn set(text: &str, table: &str, key: &str, value: &str) -> String {
+    let (header, key) = (format!("[{table}]"), format!("{key} = "));
+    let mut inside = false;
+    let lines = text.lines().map(|line| {
+        if line.starts_with('[') {
+            inside = line == header;
+        }
+        if inside && line.starts_with(&key) { format!("{key}\"{value}\"\n") } else { format!("{line}\n") }
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::set;
+
+    #[test]
+    fn a_key_is_set_in_its_own_table() {
+        let text = "# a lab\n[cluster]\nname = \"x\"\nversion = \"1.2.3\"\n[etcd]\nversion = \"1.2.3\"\n[[hosts]]\nversion = \"1.2.3\"\n";
+        let wanted = text.replace("[etcd]\nversion = \"1.2.3\"", "[etcd]\nversion = \"4.5.6\"");
+        assert_eq!(set(text, "etcd", "version", "4.5.6"), wanted);
+        assert_eq!(set(text, "runtime", "version", "4.5.6"), text);
+    }
+}

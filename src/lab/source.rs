@@ -8,7 +8,8 @@ use tokio::process::Command;
 
 use super::process::run;
 use crate::bundle::cache_dir;
-use crate::error::{Context as _, Error, FailedCommand, Result};
+use crate::error::{Context as _, Error, FailedCommand, Kind, Result};
+use crate::version::KubeVersion;
 
 const SCRIPT: &str = include_str!("debian.sh");
 /// What Debian's source package is stamped as.
@@ -23,7 +24,8 @@ pub enum Source {
     Upstream,
     /// Debian's source package, built here.
     Debian,
-    /// A directory of release binaries, named as upstream names them.
+    /// A directory of release binaries, named as upstream names them; or of such directories, one a version, named by it
+    /// (`v1.36.2`).
     Dir(PathBuf),
 }
 
@@ -53,11 +55,13 @@ impl Source {
         match asked {
             Some("upstream") => Ok(Self::Upstream),
             Some("debian") => Ok(Self::Debian),
-            Some(other) => match other.strip_prefix("dir:") {
-                Some(path) => Ok(Self::Dir(PathBuf::from(path))),
-                None => Err(Error::new(crate::error::Kind::Usage, format!("`{other}` is not a source"))
-                    .hint("upstream, debian, or dir:PATH")),
-            },
+            Some(other) => {
+                match other.strip_prefix("dir:") {
+                    Some(path) => Ok(Self::Dir(PathBuf::from(path))),
+                    None => Err(Error::new(Kind::Usage, format!("`{other}` is not a source"))
+                        .hint("upstream, debian, or dir:PATH")),
+                }
+            }
             None => {
                 if let Some(dir) = std::env::var_os("PROVISION_LAB_DIST") {
                     return Ok(Self::Dir(PathBuf::from(dir)));
@@ -72,6 +76,16 @@ impl Source {
         match self {
             Self::Upstream => Ok(UPSTREAM_VERSION.into()),
             Self::Debian => Ok(DEBIAN_VERSION.into()),
+            Self::Dir(dir) if !dir.join("kubeadm").exists() => {
+                let oldest = versions_in(dir)?.into_iter().min();
+                let oldest = oldest.ok_or_else(|| {
+                    Error::new(Kind::Usage, format!("{} has no kubeadm, and no directory with one", dir.display()))
+                        .hint(
+                            "the release binaries of one version, or a directory of them for each, named like v1.36.2",
+                        )
+                })?;
+                Ok(oldest.to_string())
+            }
             Self::Dir(dir) => {
                 let kubeadm = dir.join("kubeadm").to_string_lossy().into_owned();
                 let out =
@@ -88,10 +102,13 @@ impl Source {
         let dist = match self {
             Self::Upstream => return Ok(None),
             Self::Debian => String::new(),
-            Self::Dir(dir) => std::fs::canonicalize(dir)
-                .context(|| format!("failed to open {}", dir.display()))?
-                .to_string_lossy()
-                .into_owned(),
+            Self::Dir(dir) => {
+                let dir = dir_of(dir, version);
+                std::fs::canonicalize(&dir)
+                    .context(|| format!("failed to open {}", dir.display()))?
+                    .to_string_lossy()
+                    .into_owned()
+            }
         };
         // Its progress goes to the terminal as it comes: the build takes minutes.
         let output = Command::new("sh")
@@ -115,6 +132,23 @@ impl Source {
     }
 }
 
+/// Where the binaries of this version are.
+fn dir_of(dir: &Path, version: &str) -> PathBuf {
+    if dir.join("kubeadm").exists() { dir.to_owned() } else { dir.join(format!("v{version}")) }
+}
+
+/// The versions that a directory of directories has.
+pub(super) fn versions_in(dir: &Path) -> Result<Vec<KubeVersion>> {
+    let attempted = || format!("failed to list {}", dir.display());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).context(attempted)? {
+        let path = entry.context(attempted)?.path();
+        let version = path.file_name().and_then(|n| n.to_str()?.strip_prefix('v')?.parse::<KubeVersion>().ok());
+        found.extend(version.filter(|_| path.join("kubeadm").exists()));
+    }
+    Ok(found)
+}
+
 async fn upstream_answers() -> bool {
     crate::bundle::tls_init();
     let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build();
@@ -123,5 +157,30 @@ async fn upstream_answers() -> bool {
             client.get("https://dl.k8s.io/release/stable.txt").send().await.is_ok_and(|r| r.status().is_success())
         }
         Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_has_one_version_or_one_in_each_of_its_directories() {
+        let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+        let make = |path: &str| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(&path).unwrap_or_else(|e| panic!("{e}"));
+            std::fs::write(path.join("kubeadm"), "").unwrap_or_else(|e| panic!("{e}"));
+        };
+        make("v1.21.14");
+        make("v1.9.0");
+        make("notes");
+        std::fs::create_dir_all(dir.path().join("v1.22.3")).unwrap_or_else(|e| panic!("{e}"));
+        let mut found = versions_in(dir.path()).unwrap_or_default();
+        found.sort();
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), ["1.9.0", "1.21.14"]);
+        assert_eq!(dir_of(dir.path(), "1.21.14"), dir.path().join("v1.21.14"));
+        make("");
+        assert_eq!(dir_of(dir.path(), "1.21.14"), dir.path());
     }
 }

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::inventory::inventory;
+use super::inventory::{inventory, of_version};
 use super::needs::ensure;
 use super::node::{NewNode, image, list, network, reach, remove, start};
 use super::process::run;
-use super::source::Source;
+use super::source::{Source, versions_in};
 use super::state::{LabState, lab_dir};
 use super::upstream::Upstream;
 use crate::bundle::{Bundle, SigningKey};
@@ -138,17 +138,21 @@ pub async fn another(
 ) -> Result<(LabState, Option<Upstream>)> {
     let source = Source::choose(options.source.as_deref()).await?;
     let own = source.version().await?;
-    if matches!(source, Source::Dir(_)) {
-        return Err(Error::new(crate::error::Kind::Usage, format!("that source has {own} and nothing else"))
-            .hint("another version is to be had from upstream, and from Debian's source"));
+    if let Source::Dir(dir) = &source
+        && !versions_in(dir)?.iter().any(|v| v.to_string() == version)
+    {
+        return Err(Error::new(crate::error::Kind::Usage, format!("that source has {own} and no {version}"))
+            .hint(format!("put its release binaries into {}", dir.join(format!("v{version}")).display()))
+            .hint("beside them v and its own version is the name of a directory for what the lab comes up with"));
     }
     let text = std::fs::read_to_string(state.inventory()).context(|| "failed to read the lab's inventory".into())?;
-    let upstream = match source.parts(version).await? {
-        Some(parts) => Some(Upstream::start(&parts, ports).await?),
+    let parts = source.parts(version).await?;
+    let upstream = match &parts {
+        Some(parts) => Some(Upstream::start(parts, ports).await?),
         None => None,
     };
     let other = state.of_version(version)?;
-    let text = text.replacen(&format!("version = \"{own}\""), &format!("version = \"{version}\""), 1);
+    let text = of_version(&text, version, parts.as_ref());
     std::fs::write(other.inventory(), text).context(|| "failed to write the inventory of the other version".into())?;
     Ok((other, upstream))
 }

@@ -47,7 +47,7 @@ pub struct PhaseSpec {
 }
 
 /// All phases, in their order.
-pub const PHASES: [PhaseId; 20] = [
+pub const PHASES: [PhaseId; 22] = [
     PhaseId::Preflight,
     PhaseId::Prepare,
     PhaseId::Distribute,
@@ -60,6 +60,8 @@ pub const PHASES: [PhaseId; 20] = [
     PhaseId::Snapshot,
     PhaseId::UpgradeControlPlane,
     PhaseId::UpgradeWorker,
+    PhaseId::SettingsControlPlane,
+    PhaseId::SettingsWorker,
     PhaseId::Init,
     PhaseId::JoinControlPlane,
     PhaseId::JoinWorker,
@@ -89,6 +91,8 @@ pub const fn spec(id: PhaseId) -> PhaseSpec {
         // Only one may be away at a time: etcd's quorum hangs on the others.
         PhaseId::UpgradeControlPlane => ("Upgrade the control planes", ControlPlanes, InOrder, true),
         PhaseId::UpgradeWorker => ("Upgrade the workers", Workers, Concurrent, true),
+        PhaseId::SettingsControlPlane => ("Change settings of the control planes", ControlPlanes, InOrder, true),
+        PhaseId::SettingsWorker => ("Change settings of the workers", Workers, Concurrent, true),
         PhaseId::Init => ("Start the first control plane", FirstControlPlane, InOrder, true),
         // etcd takes one learner at a time.
         PhaseId::JoinControlPlane => ("Join the control planes", OtherControlPlanes, InOrder, true),

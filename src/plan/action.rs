@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::Digest;
 use crate::inventory::{Gate, PackageKind, Unfinished};
+use crate::kubeadm::ImageNames;
 
 /// One mutation (or, in phase verify, one wait for a condition). A closed set: every place that handles actions
 /// matches all of them.
@@ -287,6 +288,9 @@ pub enum Action {
         control_plane: bool,
         /// Preflight errors to ignore.
         ignore_preflight_errors: Vec<String>,
+        /// What the cluster's configuration is to say of images first; said by the one that upgrades the whole cluster.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        images: Option<ImageNames>,
     },
     /// Keep new pods off a node, and mark it as being upgraded.
     Cordon {
@@ -377,6 +381,59 @@ pub enum Action {
     ForgetNode {
         /// The node object.
         node: String,
+    },
+    /// Give the cluster's own configuration, from which nodes are made and upgraded, what the inventory asks for.
+    UploadSettings {
+        /// The configuration documents of kubeadm.
+        config: String,
+        /// What is asked of the control plane, as hosts keep it.
+        control_plane: String,
+        /// What is asked of this host's kubelet, as it keeps it.
+        kubelet: String,
+        /// How the cluster's copy of the kubelet's configuration is named.
+        kubelet_map: String,
+        /// The tag of CoreDNS's image, when kubeadm installs that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        coredns_tag: Option<String>,
+    },
+    /// Give a control plane's static pods and certificate what the inventory asks for. What does not come up with it goes
+    /// back to what it was.
+    ControlPlaneSettings {
+        /// The node object.
+        node: String,
+        /// Its address.
+        address: String,
+        /// The other control planes, which have to be well: name and address.
+        others: BTreeMap<String, String>,
+        /// The configuration documents of kubeadm.
+        config: String,
+        /// What is asked for, as the host keeps it.
+        wanted: String,
+        /// Seconds.
+        timeout_s: u64,
+    },
+    /// Give a node's kubelet the arguments and the configuration that the inventory asks for. One that does not come up
+    /// with it goes back to what it had.
+    KubeletSettings {
+        /// The node object.
+        node: String,
+        /// The control plane that is asked about the node.
+        through: String,
+        /// What is asked for, as the host keeps it.
+        wanted: String,
+        /// Seconds.
+        timeout_s: u64,
+    },
+    /// Give kube-proxy its configuration and start it anew, node by node (run on a control plane).
+    ProxySettings {
+        /// The configuration documents of kubeadm.
+        config: String,
+        /// What is asked for, as the host keeps it.
+        wanted: String,
+        /// How the cluster's copy of the kubelet's configuration is named.
+        kubelet_map: String,
+        /// Seconds.
+        timeout_s: u64,
     },
     /// Make the host bare: kubeadm reset, containers, mounts, interfaces, rules, units, files.
     ResetHost {

@@ -17,7 +17,8 @@ pub type Observations = BTreeMap<String, BTreeMap<Probe, Answer>>;
 #[must_use]
 pub fn questions(desired: &[Desired]) -> BTreeMap<String, Vec<Probe>> {
     let mut all: BTreeMap<String, BTreeSet<Probe>> = BTreeMap::new();
-    for wanted in desired {
+    // What is done whenever something else is done does not depend on what it would find now.
+    for wanted in desired.iter().filter(|d| !matches!(d.when, When::AlwaysWith(_))) {
         all.entry(asked(wanted).to_owned()).or_default().extend(probes(&wanted.action));
     }
     all.into_iter().map(|(host, set)| (host, set.into_iter().collect())).collect()

@@ -135,8 +135,14 @@ pub(super) fn disruption(action: &Action) -> Disruption {
         | Action::KeepVersion { .. }
         | Action::Cordon { .. }
         | Action::Uncordon { .. }
+        | Action::UploadSettings { .. }
         | Action::Gate { .. } => Disruption::Quiet,
-        Action::Unit { .. } | Action::KubeadmUpgrade { .. } | Action::RestartPods { .. } => Disruption::RestartsService,
+        Action::Unit { .. }
+        | Action::KubeadmUpgrade { .. }
+        | Action::RestartPods { .. }
+        | Action::ControlPlaneSettings { .. }
+        | Action::KubeletSettings { .. }
+        | Action::ProxySettings { .. } => Disruption::RestartsService,
         Action::Drain { .. } | Action::Evacuate { .. } => Disruption::MovesPods,
         Action::EtcdEnter { .. }
         | Action::KubeadmInit { .. }

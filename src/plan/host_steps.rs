@@ -12,11 +12,13 @@ use super::registry_steps;
 use super::upgrade_steps::phase_of;
 use crate::bundle::{Artifact, ArtifactKind, Digest};
 use crate::error::{Error, Result};
-use crate::facts::{CNI_CONF, HostFacts};
+use crate::facts::{CNI_CONF, HostFacts, RUNTIME_FILES};
 use crate::inventory::{Arch, CniPlugin, EndpointMode, Inventory, Node};
 use crate::resource::{Membership, ModuleState, REGISTRY_CA, template};
 
 const UNITS: &str = "/etc/systemd/system";
+const CONTAINERD_CONFIG: &str = "/etc/containerd/config.toml";
+const CONTAINERD_UNIT: &str = "/etc/systemd/system/containerd.service";
 /// The unit that keeps the routes to the other nodes' pods.
 pub const ROUTES_UNIT: &str = "provision-pod-routes.service";
 
@@ -111,8 +113,11 @@ pub(super) fn before_join(input: &Input<'_>, node: &Node, steps: &mut HostSteps<
     let images = input.parts.preloaded(arch, node.role.is_control_plane())?;
     let served = if inv.registry.is_served_by(&node.name) { input.parts.images() } else { Vec::new() };
     // A member of another version gets Kubernetes' own binaries when its turn of the upgrade comes, and not before.
+    // Nor a member another containerd or runc.
     let upgrading = input.upgrading.contains(&node.name);
-    let phase = |a: &Artifact| if upgrading && is_kube(a) { phase_of(node) } else { PhaseId::Runtime };
+    let new_runtime = input.new_runtime.contains(&node.name);
+    let in_turn = |a: &Artifact| upgrading && is_kube(a) || new_runtime && is_runtime(a);
+    let phase = |a: &Artifact| if in_turn(a) { phase_of(node) } else { PhaseId::Runtime };
     distribute(steps, &node.name, &installs, &images, &served, phase);
     packages(input, node, arch, steps)?;
     for (artifact, action) in installs.into_iter().filter(|(a, _)| phase(a) == PhaseId::Runtime) {
@@ -159,6 +164,43 @@ fn distribute(
             steps.when(When::OnlyWith(consumers));
         }
     }
+}
+
+fn is_runtime(artifact: &Artifact) -> bool {
+    matches!(artifact.name.as_str(), "containerd" | "runc")
+}
+
+/// containerd and runc on a host, with what containerd reads when it starts.
+pub(super) fn runtime_installs<'a>(input: &Input<'a>, node: &Node) -> Result<Vec<(String, Action, String)>> {
+    let arch = input.facts.hosts.get(&node.name).and_then(crate::facts::HostFacts::arch).unwrap_or(Arch::Amd64);
+    let installs = installs(input, node, arch)?.into_iter().filter(|(a, _)| is_runtime(a));
+    let mut all: Vec<(String, Action, String)> =
+        installs.map(|(a, action)| (a.name.clone(), action, format!("{} {}", a.name, a.version))).collect();
+    let files = containerd_files(input, arch)?.map(|(what, action, why)| (what.to_owned(), action, why.to_owned()));
+    all.extend(files);
+    Ok(all)
+}
+
+/// The members whose containerd or runc is another than the bundle's.
+pub(super) fn new_runtime(input: &Input<'_>) -> Result<BTreeSet<String>> {
+    let mut all = BTreeSet::new();
+    for node in input.inv.nodes() {
+        let Some(facts) = input.facts.hosts.get(&node.name) else { continue };
+        let Some(arch) = facts.arch().filter(|_| input.facts.membership(input.inv, &node) == Membership::Member) else {
+            continue;
+        };
+        let containerd = input.parts.get(ArtifactKind::Archive, "containerd", arch)?;
+        let program = containerd.members.iter().find(|m| m.path.rsplit('/').next() == Some("containerd"));
+        let runc = &input.parts.get(ArtifactKind::Binary, "runc", arch)?.digest;
+        let wanted = [program.map(|m| &m.digest), Some(runc)];
+        let other = |(path, wanted): (&str, Option<&Digest>)| {
+            facts.runtime.get(path).zip(wanted).is_some_and(|(have, wanted)| have != wanted)
+        };
+        if RUNTIME_FILES.into_iter().zip(wanted).any(other) {
+            all.insert(node.name.clone());
+        }
+    }
+    Ok(all)
 }
 
 fn is_kube(artifact: &Artifact) -> bool {
@@ -221,18 +263,33 @@ fn unpacked<'a>(artifact: &'a Artifact, dir: &str, only: &[&str]) -> (&'a Artifa
     (artifact, Action::UnpackBlob { digest: artifact.digest.clone(), members: members.collect() })
 }
 
+/// What containerd reads when it starts.
+fn containerd_files(input: &Input<'_>, arch: Arch) -> Result<[(&'static str, Action, &'static str); 2]> {
+    let containerd = input.parts.get(ArtifactKind::Archive, "containerd", arch)?;
+    let config = template::containerd_config(input.inv, &containerd.version, &input.images.pause)?;
+    Ok([
+        ("containerd-config", file(CONTAINERD_CONFIG, config), "containerd's settings"),
+        ("containerd-unit", file(CONTAINERD_UNIT, template::containerd_unit()?), "containerd's unit"),
+    ])
+}
+
+pub(super) fn containerd_service() -> Action {
+    Action::Unit {
+        name: "containerd.service".into(),
+        enabled: true,
+        active: Some(true),
+        started_after: [CONTAINERD_CONFIG, CONTAINERD_UNIT, "/usr/local/bin/containerd"].map(str::to_owned).into(),
+    }
+}
+
 fn runtime(input: &Input<'_>, node: &Node, arch: Arch, steps: &mut HostSteps<'_>) -> Result<()> {
     let inv = input.inv;
-    let containerd = input.parts.get(ArtifactKind::Archive, "containerd", arch)?;
     let mut add = |what: &str, action: Action, why: &str| steps.add(PhaseId::Runtime, what, action, why);
-    add(
-        "containerd-config",
-        file(
-            "/etc/containerd/config.toml",
-            template::containerd_config(inv, &containerd.version, &input.images.pause)?,
-        ),
-        "containerd's settings",
-    );
+    let in_turn = input.new_runtime.contains(&node.name);
+    let [config, unit] = containerd_files(input, arch)?;
+    if !in_turn {
+        add(config.0, config.1, config.2);
+    }
     if let Some(ca) = &inv.registry.ca {
         add("registry-ca", file(REGISTRY_CA, ca.clone()), "containerd trusts the registry");
     }
@@ -240,29 +297,17 @@ fn runtime(input: &Input<'_>, node: &Node, arch: Arch, steps: &mut HostSteps<'_>
         let path = format!("/etc/containerd/certs.d/{registry}/hosts.toml");
         add(&format!("mirror-{registry}"), file(path, content), "registry mirrors");
     }
-    let containerd_unit = format!("{UNITS}/containerd.service");
-    add("containerd-unit", file(&containerd_unit, template::containerd_unit()?), "containerd's unit");
-    add(
-        "containerd-service",
-        Action::Unit {
-            name: "containerd.service".into(),
-            enabled: true,
-            active: Some(true),
-            started_after: vec![
-                "/etc/containerd/config.toml".into(),
-                containerd_unit,
-                "/usr/local/bin/containerd".into(),
-            ],
-        },
-        "containerd runs with what is installed",
-    );
+    if !in_turn {
+        add(unit.0, unit.1, unit.2);
+        add("containerd-service", containerd_service(), "containerd runs with what is installed");
+    }
     let (unit, dropin) = (format!("{UNITS}/kubelet.service"), format!("{UNITS}/kubelet.service.d/10-kubeadm.conf"));
     add("kubelet-unit", file(&unit, template::kubelet_unit()?), "the kubelet's unit");
     add("kubelet-dropin", file(&dropin, template::kubelet_dropin()?), "the kubelet takes its flags from kubeadm");
     balancer(input, node, &mut add)?;
     // Before it joins, kubeadm starts the kubelet; from then on it is ours to keep running.
     let member = input.facts.membership(inv, node) == Membership::Member;
-    if input.upgrading.contains(&node.name) {
+    if input.upgrading.contains(&node.name) || in_turn {
         return Ok(());
     }
     add(

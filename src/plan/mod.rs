@@ -29,6 +29,7 @@ mod reset;
 mod restore;
 #[cfg(test)]
 mod restore_tests;
+mod settings_steps;
 mod textdiff;
 mod upgrade_refusals;
 mod upgrade_steps;

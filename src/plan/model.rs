@@ -119,6 +119,10 @@ pub enum PhaseId {
     UpgradeControlPlane,
     /// The workers to another version, wave by wave.
     UpgradeWorker,
+    /// Changed settings on the control planes, one at a time.
+    SettingsControlPlane,
+    /// Changed settings on the workers, wave by wave.
+    SettingsWorker,
     /// The first control plane.
     Init,
     /// The other control planes, one at a time.
@@ -153,6 +157,8 @@ impl PhaseId {
             Self::Snapshot => "snapshot",
             Self::UpgradeControlPlane => "upgrade-control-plane",
             Self::UpgradeWorker => "upgrade-worker",
+            Self::SettingsControlPlane => "settings-control-plane",
+            Self::SettingsWorker => "settings-worker",
             Self::Init => "init",
             Self::JoinControlPlane => "join-control-plane",
             Self::JoinWorker => "join-worker",

@@ -10,11 +10,12 @@ use super::backup_steps::snapshots;
 use super::cluster_steps::cluster_steps;
 use super::desired::{Desired, HostSteps, When};
 use super::etcd_steps::etcd_steps;
-use super::host_steps::{before_join, cni, etcd_alone};
+use super::host_steps::{before_join, cni, etcd_alone, new_runtime};
 use super::model::{PhaseId, StepId};
 use super::parts::Parts;
 use super::pod_cidr::allot;
 use super::registry_steps::registry;
+use super::settings_steps::{keep_settings, settings_steps};
 use super::upgrade_refusals::refuse_upgrade;
 use super::upgrade_steps::{upgrade_steps, upgrading};
 use crate::bundle::BundleManifest;
@@ -42,6 +43,8 @@ pub(super) struct Input<'a> {
     pub pod_cidrs: BTreeMap<String, Vec<IpNet>>,
     /// The members that are not yet of the inventory's version.
     pub upgrading: BTreeSet<String>,
+    /// The members whose containerd or runc is another than the bundle's.
+    pub new_runtime: BTreeSet<String>,
 }
 
 /// Everything that the hosts of the inventory may need, in an order in which each stands after what it needs.
@@ -51,7 +54,7 @@ pub(super) struct Input<'a> {
 pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Result<Vec<Desired>> {
     refuse_upgrade(inv, bundle, facts)?;
     let parts = Parts::new(inv, bundle);
-    let input = Input {
+    let mut input = Input {
         inv,
         facts,
         images: parts.cluster_images()?,
@@ -59,13 +62,16 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
         planes: inv.control_planes(),
         parts,
         upgrading: upgrading(inv, facts),
+        new_runtime: BTreeSet::new(),
     };
+    input.new_runtime = new_runtime(&input)?;
     let nodes = inv.nodes();
     let dedicated: Vec<Node> = inv.etcd_nodes().into_iter().filter(|n| n.role == Role::Etcd).collect();
     let mut hosts: Vec<HostSteps<'_>> = Vec::new();
     for node in &nodes {
         let mut steps = HostSteps::new(&node.name);
         before_join(&input, node, &mut steps)?;
+        keep_settings(&input, node, &mut steps)?;
         cni(&input, node, &mut steps)?;
         registry(&input, node, &mut steps)?;
         super::host_steps::images(&input, node, &mut steps)?;
@@ -83,7 +89,9 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
         return Err(Error::invalid("the inventory has no control plane"));
     };
     let voice = facts.voice.clone().unwrap_or_else(|| first.name.clone());
-    let upgrades = upgrade_steps(&input, &voice, &barrier)?;
+    let mut upgrades = upgrade_steps(&input, &voice, &barrier)?;
+    let before: Vec<StepId> = barrier.iter().cloned().chain(upgrades.last().map(|d| d.id.clone())).collect();
+    upgrades.extend(settings_steps(&input, &voice, &before)?);
     let mut joined: BTreeMap<&str, Joined> = BTreeMap::new();
     let mut previous: Vec<StepId> = barrier.clone();
     // What joins is of the new version, and may not be newer than those whom it joins.

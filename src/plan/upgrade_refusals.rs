@@ -1,7 +1,8 @@
 //! What forbids to take a running cluster to the version that the inventory asks for. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::parts::Parts;
 use super::upgrade_steps::{in_pools, upgrading};
 use crate::bundle::{ArtifactKind, BundleManifest};
 use crate::error::{Error, Result};
@@ -39,6 +40,14 @@ pub(super) fn refuse_upgrade(inv: &Inventory, bundle: &BundleManifest, facts: &F
             "put it into the inventory, or take it out of the cluster",
         );
     }
+    if let Some(brought) = Parts::new(inv, bundle).cluster_images()?.etcd_tag.and_then(|t| t.parse::<Release>().ok()) {
+        for (member, release) in running.etcd.iter().filter(|(_, r)| brought < **r) {
+            add(
+                format!("the bundle's etcd {brought} is older than the {release} on {member}"),
+                "etcd's data goes forward only: make a bundle with etcd.version and etcd.image_tag as they run, or newer",
+            );
+        }
+    }
     let oldest = running.api_servers.values().chain(running.kubelets.values()).min().copied();
     let mut judged = refusals(&running, target, inv);
     judged.extend(oldest.map(|from| dropped(from, target, &InUse::of(inv))).transpose()?.unwrap_or_default());
@@ -71,8 +80,8 @@ fn running(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Running {
             .filter_map(|(name, h)| Some((name.clone(), version(h.upgrade.components.get("kube-apiserver")?)?)))
             .collect(),
         kubelets: objects().filter_map(|o| Some((o.name.clone(), version(&o.kubelet_version)?))).collect(),
-        // kubeadm itself holds what it finds of etcd against what it needs.
-        etcd: BTreeMap::new(),
+        // Of an external etcd kubeadm itself asks the version.
+        etcd: hosts().filter_map(|(name, h)| Some((name.clone(), h.upgrade.etcd.as_ref()?.parse().ok()?))).collect(),
         containerd: objects()
             .filter_map(|o| Some((o.name.clone(), brought.or_else(|| o.runtime.parse().ok())?)))
             .collect(),

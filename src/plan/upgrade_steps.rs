@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::action::Action;
 use super::desired::{Desired, HostSteps, When};
-use super::host_steps::{kube_installs, kubelet_unit};
+use super::host_steps::{containerd_service, kube_installs, kubelet_unit, runtime_installs};
 use super::model::{PhaseId, StepId};
 use super::planner::Input;
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::inventory::{Inventory, Node};
-use crate::kubeadm::NodeObject;
+use crate::kubeadm::{ImageNames, NodeObject};
 use crate::resource::{Membership, is_marked, plain_version};
-use crate::upgrade::{Presence, Worker, waves};
+use crate::upgrade::{Presence, Wave, Worker, waves};
 
 /// The phase in which a host in this role gets another version.
 pub(super) fn phase_of(node: &Node) -> PhaseId {
@@ -59,9 +59,15 @@ pub(super) fn in_pools<'a>(workers: &'a [Node], facts: &Facts) -> Vec<Worker<'a>
         .collect()
 }
 
+/// The waves of the workers that are in the cluster.
+pub(super) fn worker_waves(inv: &Inventory, facts: &Facts) -> Vec<Wave> {
+    waves(&in_pools(&inv.workers(), facts), &inv.upgrade)
+}
+
 /// The steps of all members that are behind, in the order in which they are done: all others come after the last.
 pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) -> Result<Vec<Desired>> {
-    if input.upgrading.is_empty() {
+    let in_turn: BTreeSet<&String> = input.upgrading.union(&input.new_runtime).collect();
+    if in_turn.is_empty() {
         return Ok(Vec::new());
     }
     let inv = input.inv;
@@ -71,7 +77,7 @@ pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) 
     let first = planes.first().map(|n| n.name.clone()).unwrap_or_default();
     let mut all = Vec::new();
     let mut previous: Vec<StepId> = barrier.to_vec();
-    let behind: Vec<&Node> = planes.iter().filter(|n| input.upgrading.contains(&n.name)).collect();
+    let behind: Vec<&Node> = planes.iter().filter(|n| maker.wants_kubeadm(&n.name)).collect();
     if inv.etcd.is_ours() {
         let mut snapshot = HostSteps::new(voice);
         let path = format!("/var/lib/provision/snapshots/before-{}.db", maker.version);
@@ -90,19 +96,18 @@ pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) 
         previous = steps.last().map(|s| vec![s.id.clone()]).unwrap_or(previous);
         all.extend(steps);
     }
-    for node in &behind {
+    for node in planes.iter().filter(|n| in_turn.contains(&n.name)) {
         let steps = maker.control_plane_node(node, &previous)?;
         previous = steps.last().map(|s| vec![s.id.clone()]).unwrap_or(previous);
         all.extend(steps);
     }
     let workers = inv.workers();
-    let pools = in_pools(&workers, input.facts);
     let by_name: BTreeMap<&str, &Node> = workers.iter().map(|w| (w.name.as_str(), w)).collect();
-    for (number, wave) in waves(&pools, &inv.upgrade).into_iter().enumerate() {
+    for (number, wave) in worker_waves(inv, input.facts).into_iter().enumerate() {
         let nodes: Vec<&Node> = wave
             .nodes
             .iter()
-            .filter(|n| input.upgrading.contains(*n))
+            .filter(|n| in_turn.contains(n))
             .filter_map(|n| by_name.get(n.as_str()).copied())
             .collect();
         if nodes.is_empty() {
@@ -148,6 +153,18 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
+    /// Whether kubeadm has something to do on the node: one that is only marked had that before, if ever.
+    fn wants_kubeadm(&self, name: &str) -> bool {
+        let found = self.input.facts.hosts.get(name).map(|h| &h.upgrade);
+        let was = found.is_some_and(|u| u.mark.as_ref() == Some(&self.version));
+        let object = self.input.facts.nodes.iter().flatten().find(|o| o.name == name);
+        let same = object.is_some_and(|o| plain_version(&o.kubelet_version) == self.version)
+            && found.is_none_or(|u| u.components.values().all(|v| *v == self.version));
+        let configured = self.input.facts.voice.as_deref().and_then(|v| self.input.facts.hosts.get(v));
+        let all = configured.and_then(|h| h.upgrade.configured.as_ref()).is_none_or(|v| *v == self.version);
+        self.input.upgrading.contains(name) && (was || !same || !all)
+    }
+
     /// API server, controller manager, scheduler and etcd.
     fn control_plane(&self, node: &Node, first: bool, previous: &[StepId]) -> Result<Vec<Desired>> {
         let phase = PhaseId::UpgradeControlPlane;
@@ -185,6 +202,11 @@ impl Maker<'_> {
 
     fn worker(&self, node: &Node, previous: &[StepId]) -> Result<Vec<Desired>> {
         let mut steps = HostSteps::new(&node.name);
+        if !self.wants_kubeadm(&node.name) {
+            let (cordon, _) = self.kubelet(node, previous, &mut steps)?;
+            self.uncordon(node, false, cordon, &mut steps);
+            return Ok(steps.into_steps());
+        }
         let keep = steps.add(
             PhaseId::UpgradeWorker,
             "keep",
@@ -219,6 +241,7 @@ impl Maker<'_> {
             first,
             control_plane: node.role.is_control_plane(),
             ignore_preflight_errors: self.ignored(),
+            images: first.then(|| self.images()),
         };
         let why = match (first, node.role.is_control_plane()) {
             (true, _) => "the first control plane, and what belongs to the whole cluster",
@@ -235,9 +258,13 @@ impl Maker<'_> {
         let (name, through) = (node.name.clone(), self.voice.to_owned());
         let binary = format!("{}/{name}/kubelet", phase.as_str());
         let service = format!("{}/{name}/kubelet-service", phase.as_str());
+        let runtime =
+            if self.input.new_runtime.contains(&node.name) { runtime_installs(self.input, node)? } else { Vec::new() };
+        let programs = ["containerd", "runc"].map(|p| format!("{}/{name}/{p}", phase.as_str()));
+        let moves: Vec<StepId> = std::iter::once(binary.clone()).chain(programs.clone()).collect();
         let cordon = Action::Cordon { node: name.clone(), version: self.version.clone(), through: through.clone() };
         let cordon = steps.add(phase, "cordon", cordon, "no new pods while its kubelet is replaced");
-        steps.when(When::OnlyWith(vec![binary.clone(), service]));
+        steps.when(When::OnlyWith(moves.iter().cloned().chain([service]).collect()));
         steps.after(previous.iter().cloned());
         let drain = Action::Drain {
             node: name.clone(),
@@ -248,19 +275,27 @@ impl Maker<'_> {
         };
         steps.add(phase, "drain", drain, "its pods move as their disruption budgets allow");
         // Pods that were on other nodes when the plan was made may be here by then.
-        steps.when(When::AlwaysWith(vec![binary.clone()]));
+        steps.when(When::AlwaysWith(moves));
+        if !runtime.is_empty() {
+            for (what, action, why) in runtime {
+                steps.add(phase, &what, action, why);
+            }
+            steps.add(phase, "containerd-service", containerd_service(), "containerd runs with what is installed");
+            // What it runs its containers with is looked at anew by the kubelet when that starts.
+            steps.when(When::DriftOrWith(programs.into()));
+        }
         for (artifact, action) in kube_installs(self.input, node)?.into_iter().filter(|(a, _)| a.name != "kubeadm") {
             steps.add(phase, &artifact.name, action, format!("{} {}", artifact.name, artifact.version));
         }
         let service =
             steps.add(phase, "kubelet-service", kubelet_unit(true), "the kubelet runs with what is installed");
-        steps.when(When::DriftOrWith(vec![binary]));
+        steps.when(When::DriftOrWith(vec![binary, format!("{}/{}/containerd-service", phase.as_str(), node.name)]));
         let wait = Action::WaitNodeVersion {
             node: name,
             version: self.version.clone(),
             through,
             timeout_s: inv.upgrade.gate_timeout_s,
-            rollback: !node.role.is_control_plane(),
+            rollback: !node.role.is_control_plane() && self.wants_kubeadm(&node.name),
         };
         steps.add(phase, "version", wait, "the node must come up with it");
         steps.when(When::DriftOrWith(vec![service.clone()]));
@@ -285,6 +320,11 @@ impl Maker<'_> {
         }
         all.dedup();
         all
+    }
+
+    fn images(&self) -> ImageNames {
+        let images = self.input.images.clone();
+        ImageNames { repository: images.repository, etcd_tag: images.etcd_tag, coredns_tag: images.coredns_tag }
     }
 
     fn etcd(&self, timeout_s: u64) -> Option<Action> {

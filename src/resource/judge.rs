@@ -10,6 +10,7 @@ use super::leave::{has_left_etcd, is_evacuated, is_forgotten, kubeadm_status_pro
 use super::node_state::{Membership, membership, node_state, node_state_probe};
 use super::packages::{packages_are_there, packages_probe};
 use super::registry::{REGISTRY_CA, is_whole, registry_probe};
+use super::settings;
 use super::shell::shell_probe;
 use super::system::{ModuleState, module_probe, module_state, swap_is_off};
 use super::unit::is_as_wanted;
@@ -67,6 +68,10 @@ pub fn probes(action: &Action) -> Vec<Probe> {
         Action::Evacuate { node, .. } => vec![nodes_probe(), pods_probe(node)],
         Action::LeaveEtcd { .. } => vec![etcd_probe()],
         Action::ForgetNode { node } => vec![nodes_probe(), pods_probe(node), kubeadm_status_probe()],
+        Action::UploadSettings { .. }
+        | Action::ControlPlaneSettings { .. }
+        | Action::KubeletSettings { .. }
+        | Action::ProxySettings { .. } => settings::settings_probes(action),
         Action::EtcdSnapshot { path } => vec![snapshot_probe(path)],
         Action::KeepVersion { version } => vec![Probe::File(kept_path(version))],
         Action::KubeadmUpgrade { .. } => vec![upgrade_probe()],
@@ -158,6 +163,10 @@ pub fn satisfied(action: &Action, answers: &[Answer]) -> bool {
         Action::Drain { .. } => movable_pods(first).is_some_and(|pods| pods.is_empty()),
         Action::WaitNodeVersion { node, version, .. } => is_at_version(first, node, version),
         Action::Uncordon { node, ends, .. } => is_let_go(first, node, *ends),
+        Action::UploadSettings { .. }
+        | Action::ControlPlaneSettings { .. }
+        | Action::KubeletSettings { .. }
+        | Action::ProxySettings { .. } => settings::has_settings(action, answers),
         Action::Gate { nodes, .. } => are_through(first, nodes),
         Action::Evacuate { node, .. } => is_evacuated(answers, node),
         Action::LeaveEtcd { node, address, healthy, .. } => has_left_etcd(first, node, *address, healthy),

@@ -39,6 +39,7 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
     ("manifest", include_str!("manifest.sh")),
     ("identity", include_str!("identity.sh")),
     ("upgrade", include_str!("upgrade.sh")),
+    ("cluster-settings", include_str!("cluster_settings.sh")),
     ("budgets", include_str!("budgets.sh")),
     ("snapshot", include_str!("snapshot.sh")),
     // Name, phase, owner and whether it is a static pod's mirror, one pod a line.
@@ -55,6 +56,11 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
     (
         "kubeadm-status",
         "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s -n kube-system get configmap kubeadm-config -o 'jsonpath={.data.ClusterStatus}'\n",
+    ),
+    // The node, and its pods that have not ended: name and readiness, one a line.
+    (
+        "ready-pods",
+        "export PATH=$PATH:/usr/local/bin\nk=\"kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get\"\nr='{.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}'\n$k node \"$1\" -o \"jsonpath=node $r\" || exit 1\n$k pods --all-namespaces --field-selector \"spec.nodeName=$1,status.phase=Running\" -o \"jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} $r{end}\"\n",
     ),
     (
         "namespace",

@@ -20,6 +20,8 @@ pub struct UpgradeState {
     pub running: bool,
     /// The tags of the control plane's static pods, by component.
     pub components: BTreeMap<String, String>,
+    /// The tag of etcd's static pod.
+    pub etcd: Option<String>,
     /// The version in the cluster's own configuration, when this host could ask for it.
     pub configured: Option<String>,
     /// kube-proxy's tag, when there is one and this host could ask for it.
@@ -51,6 +53,7 @@ pub fn upgrade_state(answer: &Answer) -> UpgradeState {
     UpgradeState {
         mark: text("mark"),
         running: map.get("running") == Some(&"yes"),
+        etcd: text("etcd"),
         components: COMPONENTS.iter().filter_map(|c| Some(((*c).to_owned(), text(c)?))).collect(),
         configured: text("configured"),
         proxy: text("proxy"),

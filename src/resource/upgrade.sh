@@ -3,7 +3,7 @@
 export PATH=$PATH:/usr/local/bin
 echo "mark=$(cat /var/lib/provision/upgrade/kubeadm 2>/dev/null)"
 case $(systemctl is-active provision-kubeadm-upgrade.service 2>/dev/null) in active | activating) echo running=yes ;; esac
-for c in kube-apiserver kube-controller-manager kube-scheduler; do
+for c in etcd kube-apiserver kube-controller-manager kube-scheduler; do
     i=$(sed -n 's/^ *image: *//p' "/etc/kubernetes/manifests/$c.yaml" 2>/dev/null | head -n 1)
     [ -z "$i" ] || echo "$c=${i##*:}"
 done

@@ -272,7 +272,7 @@ fn hosts_of_etcd_alone_are_no_nodes_and_count() {
     let seen = status(&cluster);
     assert_eq!(seen.health(), Health::Well, "{}", text(&seen, true));
     let row = |seen: &Status, name: &str| seen.hosts.iter().find(|h| h.name == name).cloned();
-    let etcd = row(&seen, "etcd-1").map(|h| (h.state, h.role, h.ready, h.etcd_leader));
+    let etcd = row(&seen, "etcd-2").map(|h| (h.state, h.role, h.ready, h.etcd_leader));
     assert_eq!(etcd, Some(("etcd".into(), Role::Etcd, None, true)));
     assert!(text(&seen, false).contains("v1.36.2 on 4 of 4 hosts"), "{}", text(&seen, false));
     let html = page(&cluster);

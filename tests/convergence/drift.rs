@@ -189,7 +189,9 @@ async fn an_ended_and_a_foreign_certificate() {
         write(&fake, host, ca, ours.pem().as_bytes());
     }
     fake.world().now_s = NOW;
-    write(&fake, "cp1", path, certificate(&ours, 2027).as_bytes());
+    for host in ["cp1", "cp2", "cp3"] {
+        write(&fake, host, path, certificate(&ours, 2027).as_bytes());
+    }
     assert_eq!(told(&fake, &inv).await, []);
     write(&fake, "cp2", path, certificate(&ours, 2025).as_bytes());
     write(&fake, "cp3", path, certificate(&other, 2027).as_bytes());

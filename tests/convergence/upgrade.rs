@@ -75,6 +75,8 @@ fn assert_upgraded(fake: &FakeCluster, what: &str) {
         assert_eq!(world.component_version(name, "kube-apiserver"), "v1.36.3", "{what}: {name}");
     }
     assert_eq!(world.configured, "v1.36.3", "{what}");
+    // The etcd of the new bundle, not the one that the cluster was made with.
+    assert!(world.cluster_configuration.contains("imageTag: 3.6.8-0"), "{what}: {}", world.cluster_configuration);
     for (name, node) in &world.nodes {
         assert!(!node.unschedulable && node.marks.is_empty(), "{what}: {name} {node:?}");
     }

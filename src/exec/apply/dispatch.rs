@@ -2,8 +2,8 @@
 
 use super::context::Context;
 use super::{
-    addons, cluster, drain, etcd, files, gate, images, join, leave, network, packages, registry, reset, room, system,
-    units, upgrade,
+    addons, cluster, drain, etcd, files, gate, images, join, leave, network, packages, registry, reset, room, settings,
+    system, units, upgrade,
 };
 use crate::error::Result;
 use crate::exec::StepNote;
@@ -75,7 +75,10 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
         }
         Action::EtcdSnapshot { path } => upgrade::snapshot(ctx, host, path).await,
         Action::KeepVersion { version } => upgrade::keep(ctx, host, version).await,
-        Action::KubeadmUpgrade { version, first, control_plane, ignore_preflight_errors } => {
+        Action::KubeadmUpgrade { version, first, control_plane, ignore_preflight_errors, images } => {
+            if let Some(images) = images {
+                upgrade::images(ctx, host, images).await?;
+            }
             upgrade::kubeadm(ctx, host, version, *first, *control_plane, ignore_preflight_errors).await
         }
         Action::Cordon { node, version, through } => room::take(ctx, through, node, version).await,
@@ -93,6 +96,10 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
         }
         Action::LeaveEtcd { node, address, .. } => leave::etcd(ctx, host, node, *address, &step.action).await,
         Action::ForgetNode { node } => leave::forget(ctx, host, node).await,
+        Action::UploadSettings { .. } => settings::upload(ctx, host, &step.action).await,
+        Action::ControlPlaneSettings { .. } => settings::control_plane(ctx, host, &step.action, notes).await,
+        Action::KubeletSettings { .. } => settings::kubelet(ctx, host, &step.action, notes).await,
+        Action::ProxySettings { .. } => settings::proxy(ctx, host, &step.action).await,
         Action::ResetHost { node, files, units, dirs } => reset::host(ctx, host, node, files, units, dirs).await,
     }
 }

@@ -9,9 +9,10 @@ use super::context::Context;
 use super::{drain, upgrade};
 use crate::error::{Context as _, Error, FailedCommand, Result};
 use crate::exec::StepNote;
+use crate::host::Command;
 use crate::inventory::{Gate, GateCheck};
 use crate::kubeadm::UPGRADING_TO;
-use crate::resource::{nodes_probe, plain_version};
+use crate::resource::{kept_path, nodes_probe, plain_version};
 
 /// How long one gate may take to answer.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -60,6 +61,9 @@ pub(super) async fn pass(
         tokio::time::sleep(UPGRADE_PAUSE).await;
     }
     for node in nodes {
+        // There is no way back any more, and a later change of something else must not find one.
+        let kept = Command::new(["rm", "-f", "--", &kept_path(wave.version)]);
+        ctx.must(node, kept, "forget what the way back would take").await?;
         drain::uncordon(ctx, host, node, true).await?;
     }
     Ok(())

@@ -117,6 +117,10 @@ fn is_local(action: &Action) -> bool {
         | Action::Evacuate { .. }
         | Action::LeaveEtcd { .. }
         | Action::ForgetNode { .. }
+        | Action::UploadSettings { .. }
+        | Action::ControlPlaneSettings { .. }
+        | Action::KubeletSettings { .. }
+        | Action::ProxySettings { .. }
         | Action::Gate { .. } => false,
     }
 }
@@ -136,11 +140,13 @@ impl Runner for HostRunner {
                 | Action::PutBlob { .. }
                 | Action::RegistryTrust { ca: None, .. }
                 | Action::EtcdClient { ca: None, .. }
+                | Action::UploadSettings { .. }
         );
         if applied && unseen {
             // Nothing on the hosts shows that a test ran well, or that something was started once more. And a blob got its
             // name from the host itself, after the host had hashed what arrived; a CA that was not known before was
-            // hashed there as well.
+            // hashed there as well. What the cluster was given is compared right there; that its own kubelet has it, which
+            // is what is asked before, comes later.
             return Ok(true);
         }
         if matches!(step.action, Action::TestPodNetwork { .. }) {

@@ -18,6 +18,7 @@ mod packages;
 mod registry;
 mod reset;
 mod room;
+mod settings;
 mod system;
 mod units;
 mod upgrade;

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::cluster::{UPGRADE_PAUSE, node_object};
+use super::cluster::{UPGRADE_PAUSE, kubectl, node_object};
 use super::context::{Context, script_command};
 use super::{drain, room};
-use crate::error::{Error, FailedCommand, Result};
+use crate::error::{Context as _, Error, FailedCommand, Result};
 use crate::exec::StepNote;
 use crate::host::NODE_BLOB_DIR;
+use crate::kubeadm::{ImageNames, with_image_names};
 use crate::plan::Action;
 use crate::resource::{kept_path, plain_version, probes, satisfied};
 
@@ -36,6 +37,23 @@ pub(super) async fn keep(ctx: &Context, host: &str, version: &str) -> Result<()>
     let text = format!("# apply:keep\n{SHA256}{}", include_str!("keep.sh"));
     let args = [NODE_BLOB_DIR, &kept_path(version)];
     ctx.script(host, "keep", &text, &args, COPY_TIMEOUT, "keep the version before").await.map(drop)
+}
+
+/// Lets the cluster's own configuration name the images that the bundle brought: kubeadm goes by it.
+pub(super) async fn images(ctx: &Context, host: &str, images: &ImageNames) -> Result<()> {
+    let get =
+        kubectl(["-n", "kube-system", "get", "configmap", "kubeadm-config", "-o", "json", "--request-timeout=20s"]);
+    let attempted = "read the cluster's kubeadm configuration";
+    let object = ctx.must(host, get, attempted).await?.text();
+    let object: serde_json::Value = serde_json::from_str(&object).context(|| format!("failed to {attempted}"))?;
+    let Some(text) = object.pointer("/data/ClusterConfiguration").and_then(|t| t.as_str()) else {
+        return Err(Error::failed("the ConfigMap kubeadm-config has no ClusterConfiguration").on(host));
+    };
+    let Some(text) = with_image_names(text, images)? else { return Ok(()) };
+    let patch = serde_json::json!({ "data": { "ClusterConfiguration": text } }).to_string();
+    let patch = ["patch", "configmap", "kubeadm-config", "--type=merge", "-p", &patch, "--request-timeout=20s"];
+    let patch = kubectl(["-n", "kube-system"].into_iter().chain(patch));
+    ctx.must(host, patch, "write the images' names into the cluster's kubeadm configuration").await.map(drop)
 }
 
 pub(super) async fn kubeadm(

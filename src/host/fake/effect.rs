@@ -100,6 +100,12 @@ impl World {
                 return done("");
             }
             ("leave-cordon" | "leave-uncordon", [node]) => return self.leaving(name, node, script == "leave-cordon"),
+            (
+                "upload-settings" | "control-plane-settings" | "settings-back" | "kubelet-settings" | "proxy-settings",
+                _,
+            ) => {
+                return self.settings_script(name, script, args, now);
+            }
             ("release", _) => return self.release(name, args),
             ("manifest", _) => return self.manifest(name, args),
             (

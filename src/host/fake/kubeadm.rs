@@ -76,8 +76,8 @@ impl World {
         }
         m.write("/etc/kubernetes/pki/ca.crt", CA, 0o644, now);
         m.write("/etc/kubernetes/kubelet.conf", b"kubelet", 0o600, now);
-        m.write("/var/lib/kubelet/config.yaml", b"kubelet", 0o644, now);
         m.start("kubelet.service", now);
+        self.first_settings(name, config, now);
         let version = self.version_of(name, "/usr/local/bin/kubeadm");
         let Some(m) = self.machines.get_mut(name) else { return broken(255, "no machine") };
         if control_plane {
@@ -85,12 +85,17 @@ impl World {
                 m.write(&format!("/etc/kubernetes/{conf}.conf"), b"conf", 0o600, now);
             }
             if !apart {
-                m.write("/etc/kubernetes/manifests/etcd.yaml", b"pod", 0o600, now);
                 m.write("/var/lib/etcd/member", b"", 0o700, now);
+            }
+            self.write_pki(name, now);
+            if !apart {
+                self.write_etcd(name, now);
             }
             self.write_components(name, &version, now);
             if first {
                 self.configured.clone_from(&version);
+                let etcd = if apart { "" } else { "etcd:\n  local:\n    imageTag: 3.5.0-0\n" };
+                self.cluster_configuration = format!("{etcd}imageRepository: registry.k8s.io\n");
             }
             if !apart {
                 self.etcd.insert(name.to_owned(), serial);

@@ -77,6 +77,10 @@ impl World {
             }
             "budgets" => self.through_admin(name).map(|()| format!("{}\n{}\n", self.budgets, self.pods_json)),
             "upgrade" => Ok(self.upgrade_text(name)),
+            "cluster-settings" => self.through_admin(name).map(|()| self.settings_text()),
+            "ready-pods" => {
+                self.through_admin(name).map(|()| format!("node {}\n", if self.ready(arg) { "True" } else { "False" }))
+            }
             "pods" => self.through_admin(name).map(|()| self.pods_text(arg)),
             "snapshot" => {
                 let has = self.machines.get(name).is_some_and(|m| m.has(arg));

@@ -1,6 +1,7 @@
 //! What an upgrade asks of a machine and of the cluster.
 
 use super::effect::{broken, done};
+use super::settings::static_pod;
 use super::world::World;
 use crate::bundle::Digest;
 use crate::host::Output;
@@ -45,7 +46,7 @@ impl World {
     pub(super) fn write_components(&mut self, name: &str, version: &str, now: u64) {
         if let Some(m) = self.machines.get_mut(name) {
             for c in COMPONENTS {
-                let pod = format!("image: registry.k8s.io/{c}:{version}\n");
+                let pod = static_pod(c, version, self.settings.get("ClusterConfiguration").map_or("", String::as_str));
                 m.write(&format!("/etc/kubernetes/manifests/{c}.yaml"), pod.as_bytes(), 0o600, now);
             }
         }
@@ -197,7 +198,8 @@ impl World {
         if mode == "apply" {
             version.clone_into(&mut self.configured);
         }
-        self.write(name, "/var/lib/kubelet/config.yaml", b"kubelet", now);
+        let config = self.settings.get("KubeletConfiguration").cloned().unwrap_or_default();
+        self.write(name, "/var/lib/kubelet/config.yaml", config.as_bytes(), now);
         self.write(name, MARK, version.as_bytes(), now);
         done("")
     }

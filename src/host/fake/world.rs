@@ -52,6 +52,18 @@ pub struct World {
     pub broken_kubelets: BTreeSet<String>,
     /// The version in the cluster's own configuration, like `v1.36.2`.
     pub configured: String,
+    /// The ConfigMaps of kubeadm, the kubelets and kube-proxy: kind of the document to its text.
+    pub settings: BTreeMap<String, String>,
+    /// The configuration with which kube-proxy's pods were started last.
+    pub proxy: String,
+    /// API servers of these machines do not come up with this argument.
+    pub broken_arguments: BTreeSet<String>,
+    /// Kubelets do not come up with a configuration that has this in it.
+    pub broken_config: Option<String>,
+    /// Settings that are being changed: machine and file, and the generation in which that began.
+    pub(super) changing: BTreeMap<(String, String), u64>,
+    /// What kubeadm keeps of that configuration, as YAML; its version alone is `configured`.
+    pub cluster_configuration: String,
     /// Pods that a drain moves, by name, and the nodes they are on.
     pub pods: BTreeMap<String, String>,
     /// Pods that no drain moves.
@@ -135,6 +147,7 @@ impl World {
                 .machines
                 .get(name)
                 .is_some_and(|m| m.has("/etc/kubernetes/manifests/kube-apiserver.yaml") && m.runs("containerd.service"))
+            && !self.argument_is_broken(name)
             && self.quorum()
     }
 
@@ -189,5 +202,6 @@ impl World {
         }
         self.check_upgrade();
         self.show(Cause::Call);
+        self.check_settings();
     }
 }

@@ -10,6 +10,11 @@ use crate::version::{KubeVersion, NEWEST_MINOR, OLDEST_MINOR};
 
 /// From this minor on the kubelet needs containerd 2.0: it reads the cgroup driver over CRI and has no fallback.
 const CONTAINERD_2_FROM_MINOR: u32 = 36;
+/// The first minor whose kubelet speaks CRI v1. Those before it speak v1alpha2, which containerd 2.0 has no more.
+/// Source: the changelog of Kubernetes 1.23, and containerd's list of what 2.0 removed, docs/containerd-2.0.md.
+const CRI_V1_FROM_MINOR: u32 = 23;
+/// The first minor whose kubelet speaks CRI v1 alone, which containerd has from 1.6 on. Source: the changelog of 1.26.
+const CRI_V1_ONLY_FROM_MINOR: u32 = 26;
 
 pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
     let cluster = &inventory.cluster;
@@ -120,13 +125,27 @@ fn versions(inventory: &Inventory, found: &mut Vec<Finding>) {
             ));
         }
     }
-    let old = runtime.containerd_version.as_deref().filter(|c| c.starts_with("1.") || c.starts_with("0."));
-    if let (Some(containerd), Some(v)) = (old, version.filter(|v| v.minor >= CONTAINERD_2_FROM_MINOR)) {
+    if let (Some(containerd), Some(v)) = (runtime.containerd_version.as_deref(), version)
+        && let Some(fitting) = containerd_for(v.minor, containerd)
+    {
         found.push(Finding::error(
             at(["runtime", "containerd_version"]),
             format!("Kubernetes {v} does not work with containerd {}", shown(containerd)),
-            "use containerd 2.0 or newer, or leave the key out: the default fits the Kubernetes version",
+            format!("use containerd {fitting}, or leave the key out: the default fits the Kubernetes version"),
         ));
+    }
+}
+
+/// Which containerd goes with a minor, when this one does not.
+fn containerd_for(minor: u32, containerd: &str) -> Option<&'static str> {
+    // One that is no release has its own finding.
+    let mut parts = containerd.split('.').map_while(|p| p.parse::<u32>().ok());
+    let release = (parts.next()?, parts.next()?);
+    match minor {
+        CONTAINERD_2_FROM_MINOR.. => (release.0 < 2).then_some("2.0 or newer"),
+        CRI_V1_ONLY_FROM_MINOR.. => (release < (1, 6)).then_some("1.6 or newer"),
+        CRI_V1_FROM_MINOR.. => None,
+        _ => (release.0 >= 2).then_some("1.6 or 1.7"),
     }
 }
 
