@@ -7,7 +7,7 @@ use provision::inventory::Inventory;
 use provision::plan::{Drift, DriftKind, Step, drift};
 use provision::resource::{cluster_status_probe, control_plane_probe};
 use provision::status::{Health, Seen, Status};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, Issuer, KeyPair};
 
 use crate::world::{assert_sound, bundle, connect, converge, inventory, plan, snapshot, undisturbed};
 
@@ -171,37 +171,40 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn certificate(by: &CertifiedIssuer<'_, KeyPair>, until: i32) -> String {
+fn certificate(by: &Issuer<'_, KeyPair>, until: i32) -> String {
     let mut params = CertificateParams::new(vec!["api".to_owned()]).unwrap();
     params.not_after = rcgen::date_time_ymd(until, 1, 1);
     params.signed_by(&KeyPair::generate().unwrap(), by).unwrap().pem()
 }
 
-/// 1 January 2026.
-const NOW: i64 = 1_767_225_600;
+/// 1 January 2027.
+const NOW: i64 = 1_798_761_600;
 
 #[tokio::test]
 async fn an_ended_and_a_foreign_certificate() {
     let (inv, bundle, fake) = whole().await;
-    let (ours, other) = (authority(), authority());
-    let (ca, path) = ("/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/pki/apiserver.crt");
-    for host in ["cp1", "cp2", "cp3", "w1", "w2"] {
-        write(&fake, host, ca, ours.pem().as_bytes());
-    }
+    let key = KeyPair::from_pem(include_str!("../../src/host/fake/key.pem")).unwrap();
+    let ours = Issuer::from_ca_cert_pem(include_str!("../../src/host/fake/ca.pem"), key).unwrap();
+    let other = authority();
+    let path = "/etc/kubernetes/pki/apiserver-kubelet-client.crt";
     fake.world().now_s = NOW;
     for host in ["cp1", "cp2", "cp3"] {
-        write(&fake, host, path, certificate(&ours, 2027).as_bytes());
+        write(&fake, host, path, certificate(&ours, 2028).as_bytes());
     }
     assert_eq!(told(&fake, &inv).await, []);
-    write(&fake, "cp2", path, certificate(&ours, 2025).as_bytes());
-    write(&fake, "cp3", path, certificate(&other, 2027).as_bytes());
+    write(&fake, "cp2", path, certificate(&ours, 2026).as_bytes());
+    write(&fake, "cp3", path, certificate(&other, 2028).as_bytes());
     let all = told(&fake, &inv).await;
     assert_eq!(
         all.iter().map(|d| (d.kind, d.host.as_str())).collect::<Vec<_>>(),
         [(DriftKind::Certificate, "cp2"), (DriftKind::Certificate, "cp3")]
     );
     assert!(all[0].found.contains("ended 365 days ago") && all[0].hint.contains("certs renew"), "{}", all[0]);
-    assert!(all[1].found.contains("another authority") && all[1].expected.contains(ca), "{}", all[1]);
+    assert!(
+        all[1].found.contains("another authority") && all[1].expected.contains("/etc/kubernetes/pki/ca.crt"),
+        "{}",
+        all[1]
+    );
     assert_eq!(steps(&fake, &inv, &bundle).await, []);
     write(&fake, "cp1", path, b"no certificate\n");
     let all = told(&fake, &inv).await;

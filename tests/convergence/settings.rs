@@ -15,6 +15,7 @@ address = "192.168.10.23"
 [upgrade]
 canary = 1
 max_unavailable = 1
+soak_s = 0
 gate_timeout_s = 1
 [apiserver]
 extra_args = { v = "2", profiling = "false" }

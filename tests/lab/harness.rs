@@ -58,6 +58,7 @@ impl Lab {
     pub fn prepare_from(name: &'static str, control_planes: u8, workers: u8, more: &[&str]) -> Self {
         let state = tempfile::tempdir().unwrap();
         let lab = Self { name, dir: state.path().join("labs").join(name), state };
+        let _ = std::fs::remove_file(lab.transcript());
         lab.command(&["lab", "down", "--name", name]).output().unwrap();
         let (planes, workers) = (control_planes.to_string(), workers.to_string());
         let args = ["lab", "up", "--name", name, "--control-planes", &planes, "--workers", &workers, "--no-apply"];
@@ -94,7 +95,25 @@ impl Lab {
     }
 
     pub fn provision(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
+        let out = self.command(args).output().unwrap();
+        self.write_down(args, &out);
+        out
+    }
+
+    /// Adds a command and its answer to what the day-two guide of the README is pasted from, and evidence is kept of.
+    fn write_down(&self, args: &[&str], out: &Output) {
+        let here = format!("{}/", self.dir.display());
+        let code = out
+            .status
+            .code()
+            .map_or_else(String::new, |c| if c == 0 { String::new() } else { format!("[exit {c}]\n") });
+        let text = format!("$ provision {}\n{}{}{code}\n", args.join(" "), stderr(out), stdout(out)).replace(&here, "");
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(self.transcript()).unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    }
+
+    fn transcript(&self) -> PathBuf {
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("lab-{}.txt", self.name))
     }
 
     pub fn provision_env(&self, args: &[&str], env: &[(&str, &str)]) -> Output {
@@ -327,6 +346,7 @@ cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/bridge/bridge-nf-call-iptables
             }
         }
         keep("status".into(), stdout(&self.provision(&["status", "-i", &self.inventory()])));
+        keep("transcript".into(), std::fs::read_to_string(self.transcript()).unwrap_or_default());
         for path in
             std::fs::read_dir(self.state.path().join("state/journal").join(self.name)).into_iter().flatten().flatten()
         {

@@ -10,9 +10,9 @@ use crate::host::Output;
 
 const UNFINISHED: &[u8] = b"unfinished\n";
 const PKI: &str = "/etc/kubernetes/pki";
-/// That of the cluster's authority in `ca.pem`, and of what it signs; the same in every world, so that the same settings make
-/// the same certificate.
+/// The CA's and everybody's; the same in every world, so that the same settings make the same certificate.
 const KEY: &str = include_str!("key.pem");
+const CA: &str = include_str!("ca.pem");
 
 fn documents(text: &str) -> Vec<Value> {
     text.split("---\n").filter_map(|d| serde_yaml_ng::from_str(d).ok()).collect()
@@ -52,7 +52,8 @@ fn certificate(sans: &Value) -> Option<String> {
     let key = rcgen::KeyPair::from_pem(KEY).ok()?;
     let mut params = rcgen::CertificateParams::new(names).ok()?;
     params.serial_number = Some(1.into());
-    Some(params.self_signed(&key).ok()?.pem())
+    let issuer = rcgen::Issuer::from_ca_cert_pem(CA, rcgen::KeyPair::from_pem(KEY).ok()?).ok()?;
+    Some(params.signed_by(&key, &issuer).ok()?.pem())
 }
 
 impl World {
