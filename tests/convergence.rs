@@ -3,6 +3,8 @@
 
 #[path = "convergence/drift.rs"]
 mod drift;
+#[path = "convergence/external.rs"]
+mod external;
 #[path = "convergence/nodes.rs"]
 mod nodes;
 #[path = "convergence/runtime.rs"]

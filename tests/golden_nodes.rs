@@ -48,7 +48,9 @@ fn kubeadm_init_in_each_api_version() {
 
 #[test]
 fn kubeadm_init_of_the_other_samples() {
-    for file in ["dual-stack.toml", "external-lb-external-etcd.toml", "ha-kube-vip.toml", "single-node.toml"] {
+    for file in
+        ["dual-stack.toml", "external-lb-external-etcd.toml", "ha-kube-vip.toml", "own-etcd.toml", "single-node.toml"]
+    {
         let inv = sample(file, "1.36.2");
         let text = init_documents(&inv, &first(&inv), &images()).unwrap();
         insta::assert_snapshot!(format!("init-{}", file.trim_end_matches(".toml")), text);
@@ -97,6 +99,13 @@ fn units_and_small_files() {
     insta::assert_snapshot!("kubelet-service", template::kubelet_unit().unwrap());
     let listen = "192.168.10.21:5443".parse().unwrap();
     insta::assert_snapshot!("registry-service", template::registry_unit(listen).unwrap());
+    let mut own = sample("own-etcd.toml", "1.36.2");
+    own.etcd.extra_args.insert("heartbeat-interval".into(), "200".into());
+    own.etcd.extra_args.insert("log-format".into(), "a b%$\"c".into());
+    insta::assert_snapshot!("etcd-service", template::etcd_unit(&own, &own.etcd_nodes()[1]).unwrap());
+    let members = [("a", "https://192.0.2.1:2380"), ("b", "https://[2001:db8::1]:2380")];
+    let members = members.map(|(name, url)| (name.to_owned(), url.to_owned()));
+    insta::assert_snapshot!("etcd-initial", template::etcd_initial("lab", &members, "existing"));
     insta::assert_snapshot!("etcd-snapshot-service", template::snapshot_service("cp-1").unwrap());
     insta::assert_snapshot!("etcd-snapshot-timer", template::snapshot_timer("*-*-* 02:30").unwrap());
     insta::assert_snapshot!("kubelet-dropin", template::kubelet_dropin().unwrap());

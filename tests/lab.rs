@@ -11,6 +11,8 @@ mod chart;
 mod drift;
 #[path = "lab/etcd.rs"]
 mod etcd;
+#[path = "lab/external.rs"]
+mod external;
 #[path = "lab/harness.rs"]
 mod harness;
 #[path = "lab/nodes.rs"]
@@ -142,6 +144,14 @@ fn etcd_is_lost_and_comes_back() {
     etcd::lost_and_restored(&lab, &keys, &backup);
     etcd::certificates_are_renewed(&lab);
     etcd::no_secret_was_recorded(&lab);
+}
+
+/// An etcd of its own on three hosts beside the cluster: built, changed, and entered again by a host that lost its disk.
+#[test]
+#[ignore = "needs root and podman; run by tests/run"]
+fn etcd_of_its_own() {
+    let lab = Lab::prepare("apart", 1, 3);
+    external::lives(&lab);
 }
 
 /// A node reaches the other nodes and nothing else: no route out, and not what listens on this machine's loopback.

@@ -20,7 +20,7 @@ pub(super) async fn apply(inputs: &Inputs, saved: Option<&Path>, yes: bool, glob
     let bundle = open_bundle(&inputs.bundle, &inv)?;
     let saved = saved.map(read_plan).transpose()?;
     let _lease = Lease::acquire(&inv.cluster.name, "apply")?;
-    let hosts = connect(&inv.nodes(), global).await?;
+    let hosts = connect(&inv.machines(), global).await?;
     let plan = survey(&inv, &bundle, &hosts, global.concurrency).await?;
     if let Some(saved) = &saved {
         refuse_stale(saved, &plan)?;

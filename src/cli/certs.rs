@@ -18,7 +18,7 @@ const TOO_FEW_DAYS: u8 = 2;
 
 pub(super) async fn check(path: &Path, days: u32, global: &Global) -> Result<ExitCode> {
     let inv = load(path)?;
-    let (hosts, mut errors) = connect_some(&inv.nodes(), global).await;
+    let (hosts, mut errors) = connect_some(&inv.machines(), global).await;
     let mut rows: Vec<(String, Certificate)> = Vec::new();
     for (host, found) in gather_certificates(&inv, &hosts, global.concurrency).await {
         match found {

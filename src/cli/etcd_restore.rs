@@ -13,6 +13,7 @@ use super::apply::carry_out;
 use super::args::Global;
 use super::args_etcd::Restore;
 use super::confirm;
+use super::etcd_snapshot::OF_HOSTS;
 use super::operation::Operation;
 use super::survey::{Hosts, connect, load, open_bundle, refuse, survey};
 use crate::backup::{Backup, BackupManifest, identities, read};
@@ -99,8 +100,8 @@ pub(super) async fn restore(args: &Restore, global: &Global) -> Result<ExitCode>
 
 fn chosen(inv: &Inventory, on: Option<&str>) -> Result<Node> {
     if inv.etcd.mode == EtcdMode::External {
-        return Err(Error::refused("this cluster's etcd is run by somebody else, so its restore is theirs")
-            .hint("`provision etcd` is for etcd on the control planes"));
+        return Err(Error::refused("etcd does not run on this cluster's control planes: it is restored where it runs")
+            .hint(OF_HOSTS));
     }
     let planes = inv.control_planes();
     let found = planes.iter().find(|n| on.is_none_or(|on| n.name == on)).cloned();

@@ -71,11 +71,16 @@ pub(super) async fn snapshot(path: &Path, out: &Path, here: Option<&str>, global
     Ok(ExitCode::SUCCESS)
 }
 
+/// What `provision etcd` does not do for an etcd beside Kubernetes.
+pub(super) const OF_HOSTS: &str = "`provision etcd` is for etcd on the control planes. On a host of [etcd] hosts, `etcdctl snapshot save` works with --endpoints https://127.0.0.1:2379 and the certificates of /etc/provision/etcd (--cacert ca.crt --cert server.crt --key server.key); of an etcd that somebody else runs, they know";
+
 /// Who will be able to read the backup; refused when nobody was named and nobody said that it is meant so.
 fn may_write(inv: &Inventory) -> Result<Vec<age::x25519::Recipient>> {
     if inv.etcd.mode == EtcdMode::External {
-        return Err(Error::refused("this cluster's etcd is run by somebody else, so its snapshots are theirs")
-            .hint("`provision etcd` is for etcd on the control planes"));
+        return Err(Error::refused(
+            "etcd does not run on this cluster's control planes: its snapshots are taken where it runs",
+        )
+        .hint(OF_HOSTS));
     }
     if inv.backup.recipients.is_empty() {
         if inv.backup.allow_unencrypted.is_none() {

@@ -44,7 +44,7 @@ impl<'a> Leaving<'a> {
         let bundle = open_bundle(&inputs.bundle, &inv)?;
         let lease = Lease::acquire(&inv.cluster.name, command)?;
         let leaving: Vec<Node> = inv.nodes().into_iter().filter(|n| names.contains(&n.name)).collect();
-        let mut hosts = connect(&rest.nodes(), global).await.map_err(|e| {
+        let mut hosts = connect(&rest.machines(), global).await.map_err(|e| {
             e.hint(
                 "all hosts that stay must answer; take out those that are gone for good in one `provision node remove`",
             )

@@ -15,7 +15,7 @@ const PENDING: u8 = 2;
 pub(super) async fn plan(inputs: &Inputs, out: Option<&Path>, detailed: bool, global: &Global) -> Result<ExitCode> {
     let inv = load(&inputs.inventory.inventory)?;
     let bundle = open_bundle(&inputs.bundle, &inv)?;
-    let hosts = connect(&inv.nodes(), global).await?;
+    let hosts = connect(&inv.machines(), global).await?;
     let found = survey(&inv, &bundle, &hosts, global.concurrency).await?;
     let json = || serde_json::to_string_pretty(&found).context(|| "failed to write the plan".into());
     if let Some(out) = out {

@@ -12,7 +12,7 @@ use crate::report::Format;
 
 pub(super) async fn preflight(path: &Path, global: &Global) -> Result<ExitCode> {
     let inv = load(path)?;
-    let hosts = connect(&inv.nodes(), global).await?;
+    let hosts = connect(&inv.machines(), global).await?;
     let facts = gather(&inv, &hosts, global.concurrency).await?;
     let findings = check(&inv, &facts);
     if global.format == Format::Json {

@@ -30,7 +30,7 @@ pub(super) async fn reset(
     let warning = format!("This removes Kubernetes and everything of provision from {}.", names.join(", "));
     confirm::typed(&expected, confirmation.as_deref(), &warning)?;
     let _lease = Lease::acquire(&inv.cluster.name, "reset")?;
-    let wanted: Vec<_> = inv.nodes().into_iter().filter(|n| names.contains(&n.name)).collect();
+    let wanted: Vec<_> = inv.machines().into_iter().filter(|n| names.contains(&n.name)).collect();
     let mut hosts = connect(&wanted, global).await?;
     let facts = gather(&inv, &hosts, global.concurrency).await?;
     refuse_foreign(&inv, &facts, &wanted)?;

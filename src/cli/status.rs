@@ -20,7 +20,7 @@ use crate::status::{LastOperation, Seen, Status, html, text};
 /// Shows the cluster at one look. Exit 1 when a host is not reached, no member, or not Ready.
 pub(super) async fn status(path: &Path, page: Option<&Path>, global: &Global) -> Result<ExitCode> {
     let inv = load(path)?;
-    let (hosts, mut errors) = connect_some(&inv.nodes(), global).await;
+    let (hosts, mut errors) = connect_some(&inv.machines(), global).await;
     let facts = gather(&inv, &hosts, global.concurrency).await?;
     let answers = health(&inv, &hosts, &facts, global.concurrency).await.unwrap_or_else(|e| {
         errors.push(e);

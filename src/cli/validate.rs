@@ -55,7 +55,7 @@ impl From<&Inventory> for InventoryView {
                 version: inventory.cluster.version.clone(),
                 endpoint: inventory.api_endpoint().authority(),
             },
-            nodes: inventory.nodes().into_iter().map(Into::into).collect(),
+            nodes: inventory.machines().into_iter().map(Into::into).collect(),
         }
     }
 }

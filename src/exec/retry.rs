@@ -62,6 +62,9 @@ pub fn is_repeatable(action: &Action) -> bool {
         | Action::ImportImage { .. }
         | Action::ResetPartial { .. }
         | Action::RegistryIdentity { .. }
+        | Action::EtcdIdentity { .. }
+        | Action::EtcdClient { .. }
+        | Action::EtcdEnter { .. }
         | Action::RegistryTrust { .. }
         | Action::NodeMeta { .. }
         | Action::ApplyManifest { .. }

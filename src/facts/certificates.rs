@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::host::{Answer, Host};
 use crate::inventory::{EtcdMode, Inventory};
 use crate::kubeadm::{Certificate, certificates};
-use crate::resource::certs_probe;
+use crate::resource::{ETCD_DIR, certs_probe};
 
 /// The certificates of each of these hosts, in the order of their names. A host that has none, or one that cannot be
 /// read, is an error of its own; the others are told all the same.
@@ -19,15 +19,18 @@ pub async fn gather_certificates(
     concurrency: usize,
 ) -> BTreeMap<String, Result<Vec<Certificate>>> {
     let control_planes: Vec<String> = inv.control_planes().into_iter().map(|n| n.name).collect();
-    let of_etcd: Vec<&str> = match inv.etcd.mode {
+    let access = inv.etcd_access();
+    let of_clients: Vec<&str> = match inv.etcd.mode {
         EtcdMode::Stacked => Vec::new(),
-        EtcdMode::External => {
-            [&inv.etcd.ca_file, &inv.etcd.cert_file].into_iter().flatten().map(String::as_str).collect()
-        }
+        EtcdMode::External => vec![&access.ca_file, &access.cert_file],
     };
+    let of_members = ["ca", "server", "peer"].map(|name| format!("{ETCD_DIR}/{name}.crt"));
     let asked = hosts.iter().map(|(name, host)| {
-        let more: &[&str] = if control_planes.contains(name) { &of_etcd } else { &[] };
-        async move { (name.clone(), ask(&**host, more).await.map_err(|e| e.on(name))) }
+        let mut more: Vec<&str> = if control_planes.contains(name) { of_clients.clone() } else { Vec::new() };
+        if inv.etcd.runs_on(name) {
+            more.extend(of_members.iter().map(String::as_str));
+        }
+        async move { (name.clone(), ask(&**host, &more).await.map_err(|e| e.on(name))) }
     });
     futures::stream::iter(asked).buffer_unordered(concurrency.max(1)).collect().await
 }

@@ -20,7 +20,7 @@ fn now_ms() -> i64 {
 
 /// Asks every host for its facts, `concurrency` at a time, one round trip each. Fails with the first host's error.
 pub async fn gather(inv: &Inventory, hosts: &BTreeMap<String, Arc<dyn Host>>, concurrency: usize) -> Result<Facts> {
-    let nodes: Vec<Node> = inv.nodes().into_iter().filter(|n| hosts.contains_key(&n.name)).collect();
+    let nodes: Vec<Node> = inv.machines().into_iter().filter(|n| hosts.contains_key(&n.name)).collect();
     let asked = nodes.into_iter().map(|node| {
         let host = Arc::clone(&hosts[&node.name]);
         let probes = fact_probes(inv, &node);

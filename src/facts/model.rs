@@ -9,8 +9,9 @@ use crate::host::{Answer, Probe};
 use crate::inventory::{Arch, Inventory, Node};
 use crate::kubeadm::{Certificate, EtcdMember, Members, NodeObject, Stranger, certificates, strangers};
 use crate::resource::{
-    Membership, ModuleState, NodeState, Strays, UpgradeState, certs_probe, identity_probe, membership, node_state,
-    node_state_probe, registry_ca, shell_probe, strays, strays_probe, upgrade_probe, upgrade_state,
+    EtcdHost, Membership, ModuleState, NodeState, Strays, UpgradeState, certs_probe, etcd_host, etcd_host_probe,
+    etcd_identity_probe, membership, node_state, node_state_probe, registry_ca, registry_probe, shell_probe, strays,
+    strays_probe, upgrade_probe, upgrade_state,
 };
 use crate::upgrade::Budget;
 
@@ -94,6 +95,9 @@ pub struct HostFacts {
     /// The CA of the built-in registry, on a host of it that can sign with it.
     #[serde(default)]
     pub registry_ca: Option<Digest>,
+    /// What of an etcd beside Kubernetes is on it, on a host that the inventory names for one.
+    #[serde(default)]
+    pub etcd: Option<EtcdHost>,
     /// Backups are scheduled on it.
     #[serde(default)]
     pub snapshot_timer: bool,
@@ -206,7 +210,10 @@ pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
         probes.push(budgets_probe(inv));
     }
     if inv.registry.is_served_by(&node.name) {
-        probes.push(identity_probe());
+        probes.push(registry_probe());
+    }
+    if inv.etcd.runs_on(&node.name) {
+        probes.extend([etcd_host_probe(), etcd_identity_probe()]);
     }
     probes.push(upgrade_probe());
     probes.push(strays_probe());
@@ -271,7 +278,8 @@ pub fn host_facts(probes: &[Probe], answers: &[Answer], sent_ms: i64, received_m
         modules: prefixed("module."),
         resolves: prefixed("resolves."),
         state: answers.get(1).map(node_state).unwrap_or_default(),
-        registry_ca: to(identity_probe()).and_then(registry_ca),
+        registry_ca: to(registry_probe()).and_then(registry_ca),
+        etcd: to(etcd_host_probe()).zip(to(etcd_identity_probe())).map(|(host, identity)| etcd_host(host, identity)),
         snapshot_timer: to(Probe::File(SNAPSHOT_TIMER_FILE.into())).is_some_and(|a| *a != Answer::Absent),
         pod_cidrs: to(Probe::Content(CNI_CONF.into())).map(conflist_cidrs).unwrap_or_default(),
         upgrade: to(upgrade_probe()).map(upgrade_state).unwrap_or_default(),

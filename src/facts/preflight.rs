@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::members::members;
 use super::model::{CgroupVersion, Facts, HostFacts};
-use crate::inventory::{CHECKS, CgroupDriver, EndpointMode, Inventory, Node};
+use crate::inventory::{CHECKS, CgroupDriver, EndpointMode, Inventory, Node, Role};
 use crate::resource::{Membership, ModuleState};
 
 /// How bad a finding is.
@@ -35,8 +35,16 @@ pub struct Finding {
 }
 
 /// Ports that must be free before a host joins.
-fn needed_ports(inv: &Inventory, node: &Node) -> Vec<u16> {
-    let mut ports = vec![10250];
+fn needed_ports(inv: &Inventory, node: &Node, host: &HostFacts) -> Vec<u16> {
+    let mut ports = Vec::new();
+    // A member that is there already is ours.
+    if host.etcd.as_ref().is_some_and(|e| !e.unit) {
+        ports.extend([2379, 2380, 2381]);
+    }
+    if node.role == Role::Etcd {
+        return ports;
+    }
+    ports.push(10250);
     if node.role.is_control_plane() {
         ports.extend([6443, 10257, 10259]);
         if inv.etcd.mode == crate::inventory::EtcdMode::Stacked {
@@ -57,7 +65,7 @@ fn needed_ports(inv: &Inventory, node: &Node) -> Vec<u16> {
 #[must_use]
 pub fn preflight(inv: &Inventory, facts: &Facts) -> Vec<Finding> {
     let mut all = Vec::new();
-    for node in inv.nodes() {
+    for node in inv.machines() {
         if let Some(host) = facts.hosts.get(&node.name) {
             one_host(inv, facts, &node, host, &mut all);
         }
@@ -108,33 +116,8 @@ fn one_host(inv: &Inventory, facts: &Facts, node: &Node, host: &HostFacts, all: 
             "install the packages that hold them (iproute2, iptables, kmod, procps, util-linux, tar)",
         );
     }
-    let version = inv.cluster.version.split('.').nth(1).and_then(|m| m.parse::<u32>().ok()).unwrap_or(0);
-    if host.cgroup != CgroupVersion::V2 && version >= 35 && !inv.kubelet.config.contains_key("failCgroupV1") {
-        find(
-            "cgroup",
-            Severity::Error,
-            "cgroup v1: the kubelet refuses it from 1.35 on".into(),
-            "boot with systemd.unified_cgroup_hierarchy=1, or set kubelet.config.failCgroupV1 = false",
-        );
-    }
-    if host.cgroup == CgroupVersion::V1 && inv.runtime.cgroup_driver == CgroupDriver::Systemd {
-        find(
-            "cgroup",
-            Severity::Warning,
-            "cgroup v1 with the systemd driver".into(),
-            "cgroup v2 is what the systemd driver is meant for",
-        );
-    }
-    for (module, _) in host.modules.iter().filter(|(m, _)| host.module(m) == ModuleState::Missing) {
-        find(
-            "modules",
-            Severity::Error,
-            format!("kernel module {module} is neither built in nor loadable"),
-            "install the kernel's module package; or put \"modules\" into preflight.ignore if pods work without",
-        );
-    }
-    if host.swap > 0 {
-        find("swap", Severity::Warning, "swap is on".into(), "apply turns it off and takes it out of /etc/fstab");
+    if node.role != Role::Etcd {
+        for_kubernetes(inv, host, &mut find);
     }
     let wanted = if node.role.is_control_plane() { limits.control_plane_memory_mib } else { limits.worker_memory_mib };
     if host.memory_mib < wanted {
@@ -189,8 +172,11 @@ fn one_host(inv: &Inventory, facts: &Facts, node: &Node, host: &HostFacts, all: 
             "look at `systemctl status kubelet containerd` and the API endpoint; provision never resets a node that was whole",
         ),
         Membership::Absent => {
-            let taken: Vec<String> =
-                needed_ports(inv, node).into_iter().filter(|p| host.ports.contains(p)).map(|p| p.to_string()).collect();
+            let taken: Vec<String> = needed_ports(inv, node, host)
+                .into_iter()
+                .filter(|p| host.ports.contains(p))
+                .map(|p| p.to_string())
+                .collect();
             if !taken.is_empty() {
                 find(
                     "ports",
@@ -201,6 +187,38 @@ fn one_host(inv: &Inventory, facts: &Facts, node: &Node, host: &HostFacts, all: 
             }
         }
         Membership::Partial(_) | Membership::Member => {}
+    }
+}
+
+/// What only the kubelet and pods ask of a host.
+fn for_kubernetes(inv: &Inventory, host: &HostFacts, find: &mut impl FnMut(&str, Severity, String, &str)) {
+    let version = inv.cluster.version.split('.').nth(1).and_then(|m| m.parse::<u32>().ok()).unwrap_or(0);
+    if host.cgroup != CgroupVersion::V2 && version >= 35 && !inv.kubelet.config.contains_key("failCgroupV1") {
+        find(
+            "cgroup",
+            Severity::Error,
+            "cgroup v1: the kubelet refuses it from 1.35 on".into(),
+            "boot with systemd.unified_cgroup_hierarchy=1, or set kubelet.config.failCgroupV1 = false",
+        );
+    }
+    if host.cgroup == CgroupVersion::V1 && inv.runtime.cgroup_driver == CgroupDriver::Systemd {
+        find(
+            "cgroup",
+            Severity::Warning,
+            "cgroup v1 with the systemd driver".into(),
+            "cgroup v2 is what the systemd driver is meant for",
+        );
+    }
+    for (module, _) in host.modules.iter().filter(|(m, _)| host.module(m) == ModuleState::Missing) {
+        find(
+            "modules",
+            Severity::Error,
+            format!("kernel module {module} is neither built in nor loadable"),
+            "install the kernel's module package; or put \"modules\" into preflight.ignore if pods work without",
+        );
+    }
+    if host.swap > 0 {
+        find("swap", Severity::Warning, "swap is on".into(), "apply turns it off and takes it out of /etc/fstab");
     }
 }
 

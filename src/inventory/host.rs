@@ -17,6 +17,8 @@ pub enum Role {
     Worker,
     /// Runs the control plane and workloads (no control-plane taint).
     Both,
+    /// Runs a member of the external etcd and nothing of Kubernetes; `[etcd] hosts` names it.
+    Etcd,
 }
 
 impl Role {
@@ -24,6 +26,12 @@ impl Role {
     #[must_use]
     pub fn is_control_plane(self) -> bool {
         matches!(self, Self::ControlPlane | Self::Both)
+    }
+
+    /// Whether the host is a node of the cluster and no control plane.
+    #[must_use]
+    pub fn is_worker(self) -> bool {
+        self == Self::Worker
     }
 }
 

@@ -28,7 +28,7 @@ pub use model::*;
 pub use packages::{PackageKind, PackageRepository, Packages};
 pub use parse::{Loaded, expand_home, load, parse, read};
 pub use registry::{Registry, RegistryMode};
-pub use resolve::{ApiEndpoint, Node, SshTarget};
+pub use resolve::{ApiEndpoint, ETCD_CLIENT_DIR, EtcdAccess, Node, SshTarget};
 pub use sample::SAMPLE;
 pub use schema::schema;
 pub(crate) use structure::nearest;

@@ -235,8 +235,11 @@ pub struct Etcd {
     pub image_tag: Option<String>,
     /// The etcd release that etcdctl is taken from, like "3.6.8".
     pub version: Option<String>,
-    /// Extra arguments of etcd (stacked).
+    /// Extra arguments of etcd (stacked, or on `hosts`).
     pub extra_args: BTreeMap<String, String>,
+    /// With mode "external": the hosts of the inventory on which `provision` builds the etcd cluster itself, with a CA of
+    /// its own. Hosts of role "etcd", or control planes; an odd number of them. Then none of the four keys below is set.
+    pub hosts: Vec<String>,
     /// Client URLs of an external etcd.
     pub endpoints: Vec<String>,
     /// Path on every control plane of the external etcd's CA.
@@ -247,6 +250,20 @@ pub struct Etcd {
     pub key_file: Option<String>,
 }
 
+impl Etcd {
+    /// Whether it is built and kept by us: by kubeadm on the control planes, or as units on `hosts`.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.mode == EtcdMode::Stacked || !self.hosts.is_empty()
+    }
+
+    /// Whether this host runs a member as a unit.
+    #[must_use]
+    pub fn runs_on(&self, host: &str) -> bool {
+        self.mode == EtcdMode::External && self.hosts.iter().any(|h| h == host)
+    }
+}
+
 /// Where etcd runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -254,7 +271,7 @@ pub enum EtcdMode {
     /// A member on every control plane, made by kubeadm.
     #[default]
     Stacked,
-    /// A cluster that exists already.
+    /// Beside Kubernetes: a cluster that exists already (`endpoints`), or one that `provision` builds (`hosts`).
     External,
 }
 

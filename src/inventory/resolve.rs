@@ -48,6 +48,23 @@ pub struct SshTarget {
     pub jump: Option<Jump>,
 }
 
+/// Where a control plane keeps what it reaches an etcd by that we built. Not below /etc/kubernetes: that goes when a
+/// broken join is cleared.
+pub const ETCD_CLIENT_DIR: &str = "/etc/provision/etcd-client";
+
+/// How the control planes reach an external etcd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EtcdAccess {
+    /// Client URLs.
+    pub endpoints: Vec<String>,
+    /// Path on every control plane of etcd's CA.
+    pub ca_file: String,
+    /// Path on every control plane of the client certificate.
+    pub cert_file: String,
+    /// Path on every control plane of the client key.
+    pub key_file: String,
+}
+
 /// The API endpoint, decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiEndpoint {
@@ -76,10 +93,23 @@ impl Inventory {
         format!("v{}", self.cluster.version.trim_start_matches('v'))
     }
 
-    /// Every host with its settings decided, in the inventory's order.
+    /// The hosts that are nodes of the cluster, with their settings decided, in the inventory's order.
     #[must_use]
     pub fn nodes(&self) -> Vec<Node> {
+        self.hosts.iter().filter(|h| h.role != Role::Etcd).map(|host| self.node(host)).collect()
+    }
+
+    /// Every host, those that run etcd and nothing else among them, in the inventory's order.
+    #[must_use]
+    pub fn machines(&self) -> Vec<Node> {
         self.hosts.iter().map(|host| self.node(host)).collect()
+    }
+
+    /// The hosts of the etcd that is built as units, in the order of `[etcd] hosts`; none with any other etcd.
+    #[must_use]
+    pub fn etcd_nodes(&self) -> Vec<Node> {
+        let named = |name: &String| self.hosts.iter().find(|h| h.name == *name && self.etcd.runs_on(name));
+        self.etcd.hosts.iter().filter_map(named).map(|host| self.node(host)).collect()
     }
 
     /// The control planes, in the inventory's order; the first of them runs `kubeadm init`.
@@ -88,10 +118,33 @@ impl Inventory {
         self.hosts.iter().filter(|h| h.role.is_control_plane()).map(|host| self.node(host)).collect()
     }
 
-    /// The hosts that are not control planes, in the inventory's order.
+    /// The nodes that are not control planes, in the inventory's order.
     #[must_use]
     pub fn workers(&self) -> Vec<Node> {
-        self.hosts.iter().filter(|h| !h.role.is_control_plane()).map(|host| self.node(host)).collect()
+        self.hosts.iter().filter(|h| h.role.is_worker()).map(|host| self.node(host)).collect()
+    }
+
+    /// How the control planes reach an external etcd: as the inventory says, or as we built it.
+    #[must_use]
+    pub fn etcd_access(&self) -> EtcdAccess {
+        let etcd = &self.etcd;
+        if etcd.hosts.is_empty() {
+            let path = |file: &Option<String>| file.clone().unwrap_or_default();
+            return EtcdAccess {
+                endpoints: etcd.endpoints.clone(),
+                ca_file: path(&etcd.ca_file),
+                cert_file: path(&etcd.cert_file),
+                key_file: path(&etcd.key_file),
+            };
+        }
+        let url = |node: &Node| format!("https://{}", std::net::SocketAddr::new(node.address, 2379));
+        EtcdAccess {
+            endpoints: self.etcd_nodes().iter().map(url).collect(),
+            ca_file: format!("{ETCD_CLIENT_DIR}/ca.crt"),
+            // kubeadm's own name for it.
+            cert_file: format!("{ETCD_CLIENT_DIR}/apiserver-etcd-client.crt"),
+            key_file: format!("{ETCD_CLIENT_DIR}/apiserver-etcd-client.key"),
+        }
     }
 
     /// The API endpoint with its defaults filled in.

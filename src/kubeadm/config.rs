@@ -10,7 +10,7 @@ use super::wire::{
     JoinControlPlane, LocalApiEndpoint, LocalEtcd, Networking, NodeRegistration, Taint,
 };
 use crate::error::{Context as _, Result};
-use crate::inventory::{CgroupDriver, CniPlugin, EtcdMode, Inventory, Node, Role};
+use crate::inventory::{CgroupDriver, CniPlugin, EtcdAccess, EtcdMode, Inventory, Node, Role};
 use crate::version::{KubeVersion, KubeadmApi};
 
 /// What kubeadm's configuration says of images; taken from the bundle, so that it never asks for another.
@@ -189,12 +189,10 @@ fn cluster_configuration(inv: &Inventory, images: &ClusterImages, api: KubeadmAp
                 image_tag: images.etcd_tag.clone(),
                 extra_args: Args::new(api, inv.etcd.extra_args.clone()),
             }),
-            EtcdMode::External => Etcd::External(ExternalEtcd {
-                endpoints: inv.etcd.endpoints.clone(),
-                ca_file: inv.etcd.ca_file.clone().unwrap_or_default(),
-                cert_file: inv.etcd.cert_file.clone().unwrap_or_default(),
-                key_file: inv.etcd.key_file.clone().unwrap_or_default(),
-            }),
+            EtcdMode::External => {
+                let EtcdAccess { endpoints, ca_file, cert_file, key_file } = inv.etcd_access();
+                Etcd::External(ExternalEtcd { endpoints, ca_file, cert_file, key_file })
+            }
         },
         dns: Dns { kind: (api == KubeadmApi::V1Beta2).then_some("CoreDNS"), image_tag: images.coredns_tag.clone() },
         feature_gates: inv.kubeadm.feature_gates.clone(),

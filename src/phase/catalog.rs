@@ -15,6 +15,8 @@ pub enum Scope {
     OtherControlPlanes,
     /// The hosts that are no control planes.
     Workers,
+    /// The hosts of an etcd beside Kubernetes, and its clients.
+    EtcdHosts,
     /// The cluster as a whole, by way of a control plane.
     Cluster,
 }
@@ -45,7 +47,7 @@ pub struct PhaseSpec {
 }
 
 /// All phases, in their order.
-pub const PHASES: [PhaseId; 21] = [
+pub const PHASES: [PhaseId; 22] = [
     PhaseId::Preflight,
     PhaseId::Prepare,
     PhaseId::Distribute,
@@ -54,6 +56,7 @@ pub const PHASES: [PhaseId; 21] = [
     PhaseId::Cni,
     PhaseId::Registry,
     PhaseId::Images,
+    PhaseId::Etcd,
     PhaseId::Snapshot,
     PhaseId::UpgradeControlPlane,
     PhaseId::UpgradeWorker,
@@ -73,7 +76,7 @@ pub const PHASES: [PhaseId; 21] = [
 #[must_use]
 pub const fn spec(id: PhaseId) -> PhaseSpec {
     use Limit::{Concurrent, InOrder};
-    use Scope::{AllHosts, Cluster, ControlPlanes, FirstControlPlane, OtherControlPlanes, Workers};
+    use Scope::{AllHosts, Cluster, ControlPlanes, EtcdHosts, FirstControlPlane, OtherControlPlanes, Workers};
     let (title, scope, concurrency, after_images) = match id {
         PhaseId::Preflight => ("Check the hosts", AllHosts, Concurrent, false),
         PhaseId::Prepare => ("Prepare the hosts", AllHosts, Concurrent, false),
@@ -82,6 +85,8 @@ pub const fn spec(id: PhaseId) -> PhaseSpec {
         PhaseId::Runtime => ("Install the runtime", AllHosts, Concurrent, false),
         PhaseId::Registry => ("Set up the registry", AllHosts, Concurrent, false),
         PhaseId::Images => ("Import the images", AllHosts, Concurrent, false),
+        // Two members that restart at once are a quorum lost.
+        PhaseId::Etcd => ("Set up etcd", EtcdHosts, InOrder, true),
         PhaseId::Snapshot => ("Save etcd's data", Cluster, InOrder, true),
         // Only one may be away at a time: etcd's quorum hangs on the others.
         PhaseId::UpgradeControlPlane => ("Upgrade the control planes", ControlPlanes, InOrder, true),

@@ -125,6 +125,32 @@ pub enum Action {
         /// The digest of the CA's certificate; `None` when it is made in the same run.
         ca: Option<Digest>,
     },
+    /// Give a host of the etcd beside Kubernetes certificates as a server and as a peer. Keys are made when it runs.
+    EtcdIdentity {
+        /// The host's names and addresses.
+        names: Vec<String>,
+        /// The hosts of etcd, which are asked for the CA in this order.
+        peers: Vec<String>,
+        /// The digest of the CA's certificate; `None` when there is none yet.
+        ca: Option<Digest>,
+    },
+    /// Give a control plane a client certificate of etcd's CA.
+    EtcdClient {
+        /// The hosts of etcd, which are asked for the CA in this order.
+        peers: Vec<String>,
+        /// The digest of the CA's certificate; `None` when it is made in the same run.
+        ca: Option<Digest>,
+    },
+    /// Enter a host without data into the etcd that is there: in the place of a member that had the same address, or as
+    /// one more.
+    EtcdEnter {
+        /// The member's name.
+        member: String,
+        /// Its peer URL.
+        peer_url: String,
+        /// The hosts that have a member's data, which are asked in this order.
+        peers: Vec<String>,
+    },
     /// Clear what a broken init or join left, so that it can be done again. Never planned for a node that is whole.
     ResetPartial {
         /// The node object.

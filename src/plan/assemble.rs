@@ -8,7 +8,7 @@ use super::desired::{Desired, When};
 use super::model::{PhaseId, Step, StepId};
 use super::textdiff::file_diff;
 use crate::host::{Answer, Probe};
-use crate::resource::{REGISTRY_DIR, found, probes, satisfied};
+use crate::resource::{ETCD_DIR, REGISTRY_DIR, found, probes, satisfied};
 
 /// Answers by host and question.
 pub type Observations = BTreeMap<String, BTreeMap<Probe, Answer>>;
@@ -95,15 +95,18 @@ pub fn assemble(desired: &[Desired], seen: &Observations) -> Vec<Step> {
 
 /// The files that an action writes and a unit may have been started with.
 fn writes(action: &Action) -> impl Iterator<Item = Cow<'_, str>> {
-    let (one, members) = match action {
+    let (ours, members) = match action {
         Action::WriteFile { path, .. } | Action::InstallBlob { path, .. } => {
-            (Some(Cow::Borrowed(path.as_str())), &[][..])
+            ([Some(Cow::Borrowed(path.as_str())), None], &[][..])
         }
-        Action::UnpackBlob { members, .. } => (None, members.as_slice()),
-        Action::RegistryIdentity { .. } => (Some(Cow::Owned(format!("{REGISTRY_DIR}/server.crt"))), &[][..]),
-        _ => (None, &[][..]),
+        Action::UnpackBlob { members, .. } => ([None, None], members.as_slice()),
+        Action::RegistryIdentity { .. } => ([Some(Cow::Owned(format!("{REGISTRY_DIR}/server.crt"))), None], &[][..]),
+        Action::EtcdIdentity { .. } => {
+            (["server", "peer"].map(|c| Some(Cow::Owned(format!("{ETCD_DIR}/{c}.crt")))), &[][..])
+        }
+        _ => ([None, None], &[][..]),
     };
-    one.into_iter().chain(members.iter().map(|m| Cow::Borrowed(m.path.as_str())))
+    ours.into_iter().flatten().chain(members.iter().map(|m| Cow::Borrowed(m.path.as_str())))
 }
 
 fn needs(wanted: &Desired, desired: &[Desired], places: &HashMap<&str, usize>, chosen: &[bool]) -> Vec<StepId> {

@@ -65,6 +65,7 @@ pub(super) fn cluster_steps(
             When::DriftOrWith(disturbing(&own)),
         );
     }
+    // One of our own beside Kubernetes is waited for in its own phase, before kubeadm needs it.
     if inv.etcd.mode == EtcdMode::Stacked {
         let own = inv.control_planes().into_iter().map(|n| n.name);
         // A control plane of the cluster that the inventory does not list is left alone, and so is its member.
@@ -91,7 +92,7 @@ pub(super) fn cluster_steps(
             "pod-network".into(),
             Action::TestPodNetwork {
                 image: inv.verify.image.clone(),
-                nodes: inv.hosts.iter().map(|h| h.name.clone()).collect(),
+                nodes: inv.nodes().into_iter().map(|n| n.name).collect(),
                 timeout_s,
             },
             "a pod on every node must answer every other, and a Service of them too".into(),

@@ -126,6 +126,8 @@ pub(super) fn disruption(action: &Action) -> Disruption {
         | Action::ImportImage { .. }
         | Action::RegistryIdentity { .. }
         | Action::RegistryTrust { .. }
+        | Action::EtcdIdentity { .. }
+        | Action::EtcdClient { .. }
         | Action::NodeMeta { .. }
         | Action::ApplyManifest { .. }
         | Action::HelmRelease { .. }
@@ -142,7 +144,8 @@ pub(super) fn disruption(action: &Action) -> Disruption {
         | Action::KubeletSettings { .. }
         | Action::ProxySettings { .. } => Disruption::RestartsService,
         Action::Drain { .. } | Action::Evacuate { .. } => Disruption::MovesPods,
-        Action::KubeadmInit { .. }
+        Action::EtcdEnter { .. }
+        | Action::KubeadmInit { .. }
         | Action::KubeadmJoin { .. }
         | Action::LeaveEtcd { .. }
         | Action::ForgetNode { .. } => Disruption::Membership,

@@ -50,13 +50,31 @@ pub(super) fn kubelet_unit(active: bool) -> Action {
     }
 }
 
+/// What a host gets that runs etcd and nothing of Kubernetes.
+pub(super) fn etcd_alone<'a>(input: &Input<'_>, node: &'a Node) -> Result<HostSteps<'a>> {
+    let mut steps = HostSteps::new(&node.name);
+    let claim = file(CLAIM_FILE, format!("{}\n", input.inv.cluster.name));
+    steps.add(PhaseId::Prepare, "claim", claim, "says which cluster the host belongs to");
+    let installs = etcd_installs(input, node, arch_of(input, node)?)?;
+    distribute(&mut steps, &node.name, &installs, &[], &[], |_| PhaseId::Runtime);
+    for (artifact, action) in installs {
+        steps.add(PhaseId::Runtime, &artifact.name, action, format!("{} {}", artifact.name, artifact.version));
+    }
+    Ok(steps)
+}
+
+fn arch_of(input: &Input<'_>, node: &Node) -> Result<Arch> {
+    let unknown = HostFacts::default();
+    let facts = input.facts.hosts.get(&node.name).unwrap_or(&unknown);
+    facts.arch().ok_or_else(|| Error::failed(format!("unknown machine `{}`", facts.machine)).on(&node.name))
+}
+
 /// Everything up to the runtime.
 pub(super) fn before_join(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> Result<()> {
     let inv = input.inv;
     let unknown = HostFacts::default();
     let facts = input.facts.hosts.get(&node.name).unwrap_or(&unknown);
-    let arch =
-        facts.arch().ok_or_else(|| Error::failed(format!("unknown machine `{}`", facts.machine)).on(&node.name))?;
+    let arch = arch_of(input, node)?;
     let mut prepare = |what: &str, action: Action, why: &str| steps.add(PhaseId::Prepare, what, action, why);
     prepare("claim", file(CLAIM_FILE, format!("{}\n", inv.cluster.name)), "says which cluster the host belongs to");
     let modules: Vec<&str> =
@@ -206,38 +224,43 @@ fn installs<'a>(input: &Input<'a>, node: &Node, arch: Arch) -> Result<Vec<(&'a A
         let artifact = input.parts.get(ArtifactKind::Binary, name, arch)?;
         all.push((artifact, Action::InstallBlob { digest: artifact.digest.clone(), path: path.into(), mode: 0o755 }));
     }
-    let mut unpack = |artifact: &'a Artifact, dir: &str, only: &[&str]| {
-        let members: Vec<UnpackMember> = artifact
-            .members
-            .iter()
-            .filter_map(|m| {
-                let name = m.path.rsplit('/').next().unwrap_or(&m.path);
-                // Release archives hold a licence and a readme beside the executables.
-                let wanted = if only.is_empty() { m.mode & 0o111 != 0 } else { only.contains(&name) };
-                wanted.then(|| UnpackMember {
-                    member: m.path.clone(),
-                    path: format!("{dir}/{name}"),
-                    digest: m.digest.clone(),
-                    mode: 0o755,
-                })
-            })
-            .collect();
-        all.push((artifact, Action::UnpackBlob { digest: artifact.digest.clone(), members }));
-    };
-    unpack(input.parts.get(ArtifactKind::Archive, "containerd", arch)?, "/usr/local/bin", &[]);
-    unpack(input.parts.get(ArtifactKind::Archive, "cni-plugins", arch)?, "/opt/cni/bin", &[]);
-    if node.role.is_control_plane() {
-        // From 3.6 on only etcdutl restores snapshots; older archives lack it.
-        let tools = ["etcdctl", "etcdutl"];
-        unpack(input.parts.get(ArtifactKind::Archive, "etcd", arch)?, "/usr/local/bin", &tools);
-        if !input.inv.charts.is_empty() {
-            unpack(input.parts.get(ArtifactKind::Archive, "helm", arch)?, "/usr/local/bin", &["helm"]);
-        }
+    all.push(unpacked(input.parts.get(ArtifactKind::Archive, "containerd", arch)?, "/usr/local/bin", &[]));
+    all.push(unpacked(input.parts.get(ArtifactKind::Archive, "cni-plugins", arch)?, "/opt/cni/bin", &[]));
+    all.extend(etcd_installs(input, node, arch)?);
+    if node.role.is_control_plane() && !input.inv.charts.is_empty() {
+        all.push(unpacked(input.parts.get(ArtifactKind::Archive, "helm", arch)?, "/usr/local/bin", &["helm"]));
     }
     if let Some(crictl) = input.parts.find(ArtifactKind::Archive, "crictl", arch) {
-        unpack(crictl, "/usr/local/bin", &["crictl"]);
+        all.push(unpacked(crictl, "/usr/local/bin", &["crictl"]));
     }
     Ok(all)
+}
+
+/// etcd's tools on a control plane, and etcd itself where it runs as a unit.
+fn etcd_installs<'a>(input: &Input<'a>, node: &Node, arch: Arch) -> Result<Vec<(&'a Artifact, Action)>> {
+    let runs = input.inv.etcd.runs_on(&node.name);
+    if !runs && !node.role.is_control_plane() {
+        return Ok(Vec::new());
+    }
+    // From 3.6 on only etcdutl restores snapshots; older archives lack it.
+    let programs = ["etcdctl", "etcdutl"].into_iter().chain(runs.then_some("etcd")).collect::<Vec<_>>();
+    Ok(vec![unpacked(input.parts.get(ArtifactKind::Archive, "etcd", arch)?, "/usr/local/bin", &programs)])
+}
+
+/// An archive, and the action that puts these of its files (all executables, when none is named) into a directory.
+fn unpacked<'a>(artifact: &'a Artifact, dir: &str, only: &[&str]) -> (&'a Artifact, Action) {
+    let members = artifact.members.iter().filter_map(|m| {
+        let name = m.path.rsplit('/').next().unwrap_or(&m.path);
+        // Release archives hold a licence and a readme beside the executables.
+        let wanted = if only.is_empty() { m.mode & 0o111 != 0 } else { only.contains(&name) };
+        wanted.then(|| UnpackMember {
+            member: m.path.clone(),
+            path: format!("{dir}/{name}"),
+            digest: m.digest.clone(),
+            mode: 0o755,
+        })
+    });
+    (artifact, Action::UnpackBlob { digest: artifact.digest.clone(), members: members.collect() })
 }
 
 /// What containerd reads when it starts.

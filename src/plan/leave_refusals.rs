@@ -3,7 +3,7 @@
 use super::model::{PhaseId, Step};
 use crate::error::{Error, Kind, Result};
 use crate::facts::Standing;
-use crate::inventory::{EndpointMode, Inventory, RegistryMode};
+use crate::inventory::{EndpointMode, Inventory, RegistryMode, Role};
 use crate::kubeadm::{Member, Members};
 
 /// The inventory without these hosts, as it will be once they are taken out of the file.
@@ -11,6 +11,12 @@ use crate::kubeadm::{Member, Members};
 /// Errors (`Refused`): what they alone do would be missing.
 pub fn without(inv: &Inventory, names: &[String]) -> Result<Inventory> {
     let gone = |name: &String| names.contains(name);
+    if let Some(member) = names.iter().find(|n| inv.etcd.runs_on(n)) {
+        return Err(Error::refused(format!("{member} runs a member of the etcd that [etcd] hosts names; nothing was changed"))
+            .on(member)
+            .hint(format!("one that comes back: `provision reset --host {member}`, which takes its member out of etcd first, then `provision apply`"))
+            .hint("one that goes for good: with the other members healthy `etcdctl member remove`, then take it out of [etcd] hosts and run this again"));
+    }
     let mut rest = inv.clone();
     rest.hosts.retain(|h| !gone(&h.name));
     rest.registry.hosts.retain(|h| !gone(h));
@@ -65,6 +71,10 @@ pub fn may_replace(inv: &Inventory, standing: &Standing, old: &str, new: &str) -
             "list it under [[hosts]], with its own name: beside the old one, or in its place when that is dead",
         ));
     };
+    if host.role == Role::Etcd {
+        return Err(Error::refused(format!("{new} has the role etcd, and is no node of the cluster"))
+            .hint("name it in [etcd] hosts and run `provision apply`: it becomes a member of etcd"));
+    }
     if standing.has_control_plane(old) != host.role.is_control_plane() && standing.has(old) {
         let (was, is) =
             if host.role.is_control_plane() { ("worker", "control plane") } else { ("control plane", "worker") };

@@ -161,6 +161,23 @@ fn what_only_they_do_stops_them() {
 }
 
 #[test]
+fn hosts_of_an_etcd_beside_kubernetes_are_not_removed_as_nodes() {
+    let text = include_str!("../../inventories/own-etcd.toml");
+    let inv = parse(text).unwrap_or_else(|d| panic!("{d:?}")).inventory;
+    let error = without(&inv, &["etcd-2".into()]).map(drop).map_err(|e| (e.kind(), e.hints().join("\n")));
+    assert!(matches!(&error, Err((Kind::Refused, hints)) if hints.contains("reset --host etcd-2")), "{error:?}");
+    let rest = without(&inv, &["worker-1".into()]).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(rest.etcd_nodes().len(), 3, "a worker leaves, and etcd stays");
+    let mut standing = cluster(&inv, &BTreeSet::new());
+    standing.members = None;
+    let error = may_replace(&inv, &standing, "worker-1", "etcd-1").map_err(|e| e.kind());
+    assert_eq!(error, Err(Kind::Refused), "one of role etcd takes no node's place");
+    // etcd has nothing to do with who leaves.
+    let stages = removal(&inv, &standing, &["cp-2".into()]).unwrap_or_else(|e| panic!("{e}"));
+    assert!(!titles(&stages).iter().any(|t| t.contains("etcd")), "{:?}", titles(&stages));
+}
+
+#[test]
 fn more_than_the_leaving_is_not_done_beside_it() {
     let step = |id: &str, phase| Step {
         id: id.into(),

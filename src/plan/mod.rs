@@ -9,6 +9,7 @@ mod desired;
 mod drift;
 #[cfg(test)]
 mod drift_tests;
+mod etcd_steps;
 mod host_steps;
 mod leave;
 mod leave_refusals;

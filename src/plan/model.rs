@@ -111,6 +111,8 @@ pub enum PhaseId {
     Registry,
     /// Images into containerd.
     Images,
+    /// The etcd that runs beside Kubernetes, one member at a time.
+    Etcd,
     /// etcd's data is saved before the running cluster is changed.
     Snapshot,
     /// The control planes to another version, one at a time.
@@ -151,6 +153,7 @@ impl PhaseId {
             Self::Runtime => "runtime",
             Self::Registry => "registry",
             Self::Images => "images",
+            Self::Etcd => "etcd",
             Self::Snapshot => "snapshot",
             Self::UpgradeControlPlane => "upgrade-control-plane",
             Self::UpgradeWorker => "upgrade-worker",

@@ -9,7 +9,8 @@ use super::addon_steps::addon_steps;
 use super::backup_steps::snapshots;
 use super::cluster_steps::cluster_steps;
 use super::desired::{Desired, HostSteps, When};
-use super::host_steps::{before_join, cni, new_runtime};
+use super::etcd_steps::etcd_steps;
+use super::host_steps::{before_join, cni, etcd_alone, new_runtime};
 use super::model::{PhaseId, StepId};
 use super::parts::Parts;
 use super::pod_cidr::allot;
@@ -20,7 +21,7 @@ use super::upgrade_steps::{upgrade_steps, upgrading};
 use crate::bundle::BundleManifest;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
-use crate::inventory::{EndpointMode, EtcdMode, Inventory, Node};
+use crate::inventory::{EndpointMode, EtcdMode, Inventory, Node, Role};
 use crate::kubeadm::{ClusterImages, init_documents, join_document};
 use crate::resource::Membership;
 
@@ -65,6 +66,7 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
     };
     input.new_runtime = new_runtime(&input)?;
     let nodes = inv.nodes();
+    let dedicated: Vec<Node> = inv.etcd_nodes().into_iter().filter(|n| n.role == Role::Etcd).collect();
     let mut hosts: Vec<HostSteps<'_>> = Vec::new();
     for node in &nodes {
         let mut steps = HostSteps::new(&node.name);
@@ -75,8 +77,11 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
         super::host_steps::images(&input, node, &mut steps)?;
         hosts.push(steps);
     }
-    // The barrier: nobody goes on to kubeadm before every host has all its images.
-    let barrier: Vec<StepId> = hosts.iter().filter_map(HostSteps::last_id).collect();
+    let alone: Vec<HostSteps<'_>> = dedicated.iter().map(|node| etcd_alone(&input, node)).collect::<Result<_>>()?;
+    // The barrier: nobody goes on to kubeadm before every host has all its images, nor before the etcd that it is told of.
+    let mut barrier: Vec<StepId> = hosts.iter().chain(&alone).filter_map(HostSteps::last_id).collect();
+    let etcd = etcd_steps(&input, &barrier)?;
+    barrier.extend(etcd.last().map(|d| d.id.clone()));
     let member = |n: &Node| facts.membership(inv, n) == Membership::Member;
     let control_planes = &input.planes;
     let exists = control_planes.iter().any(member);
@@ -137,8 +142,15 @@ pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Resul
     // Pods may want the labels. The tests of the cluster do not wait for addons, which may fail for reasons of their own.
     let labels = cluster.iter().filter(|d| d.phase == PhaseId::Label).map(|d| d.id.clone());
     let addons = addon_steps(&input, &voice, &lasts.iter().cloned().chain(labels).collect::<Vec<_>>())?;
-    let mut all: Vec<Desired> =
-        hosts.into_iter().flat_map(HostSteps::into_steps).chain(upgrades).chain(cluster).chain(addons).collect();
+    let mut all: Vec<Desired> = hosts
+        .into_iter()
+        .chain(alone)
+        .flat_map(HostSteps::into_steps)
+        .chain(etcd)
+        .chain(upgrades)
+        .chain(cluster)
+        .chain(addons)
+        .collect();
     // By phase; within a phase the order above: so that every step stands after what it needs.
     let turn: BTreeMap<String, usize> = std::iter::once(first.name.clone())
         .chain(nodes.iter().map(|n| n.name.clone()))

@@ -6,6 +6,7 @@ use super::host_steps::ROUTES_UNIT;
 use super::model::{Disruption, PhaseId, Plan, Step};
 use super::registry_steps::REGISTRY_UNIT;
 use crate::inventory::Inventory;
+use crate::resource::ETCD_UNIT;
 
 /// Everything of ours on a host, as files: what is shared with others is never removed as a whole directory.
 const FILES: &[&str] = &[
@@ -30,6 +31,8 @@ const FILES: &[&str] = &[
     "/usr/local/bin/kubelet",
     "/usr/local/bin/kubectl",
     "/usr/local/bin/crictl",
+    "/etc/systemd/system/provision-etcd.service",
+    "/usr/local/bin/etcd",
     "/usr/local/bin/etcdctl",
     "/usr/local/bin/etcdutl",
     "/usr/local/bin/helm",
@@ -53,6 +56,9 @@ const DIRS: &[&str] = &[
     "/var/lib/cni",
     "/opt/cni/bin",
     "/etc/kubernetes",
+    // systemd's own form of a state directory whose user is made when the unit starts.
+    "/var/lib/provision-etcd",
+    "/var/lib/private/provision-etcd",
 ];
 
 /// Makes a host bare.
@@ -62,7 +68,7 @@ pub(super) fn bare(inv: &Inventory, name: &str) -> Action {
     Action::ResetHost {
         node: name.to_owned(),
         files,
-        units: [SNAPSHOT_TIMER, "kubelet.service", ROUTES_UNIT, REGISTRY_UNIT, "containerd.service"]
+        units: [SNAPSHOT_TIMER, "kubelet.service", ETCD_UNIT, ROUTES_UNIT, REGISTRY_UNIT, "containerd.service"]
             .map(str::to_owned)
             .into(),
         dirs: DIRS.iter().map(|d| (*d).to_owned()).collect(),

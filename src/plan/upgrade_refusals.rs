@@ -7,7 +7,7 @@ use super::upgrade_steps::{in_pools, upgrading};
 use crate::bundle::{ArtifactKind, BundleManifest};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
-use crate::inventory::{EtcdMode, Inventory, Unfinished};
+use crate::inventory::{Inventory, Unfinished};
 use crate::resource::{is_marked, plain_version};
 use crate::upgrade::{InUse, Release, Running, dropped, never, refusals, without_room};
 use crate::version::KubeVersion;
@@ -30,7 +30,7 @@ pub(super) fn refuse_upgrade(inv: &Inventory, bundle: &BundleManifest, facts: &F
             "an upgrade begins with a healthy cluster: mend the node, or take it out of the cluster",
         );
     }
-    if inv.etcd.mode == EtcdMode::Stacked && facts.etcd.is_none() {
+    if inv.etcd.is_ours() && facts.etcd.is_none() {
         add("etcd does not answer".into(), "an upgrade begins with a healthy etcd, of which a snapshot is taken");
     }
     let own: BTreeSet<&str> = inv.hosts.iter().map(|h| h.name.as_str()).collect();

@@ -9,7 +9,7 @@ use super::model::{PhaseId, StepId};
 use super::planner::Input;
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::inventory::{EtcdMode, Inventory, Node};
+use crate::inventory::{Inventory, Node};
 use crate::kubeadm::{ImageNames, NodeObject};
 use crate::resource::{Membership, is_marked, plain_version};
 use crate::upgrade::{Presence, Wave, Worker, waves};
@@ -78,7 +78,7 @@ pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) 
     let mut all = Vec::new();
     let mut previous: Vec<StepId> = barrier.to_vec();
     let behind: Vec<&Node> = planes.iter().filter(|n| maker.wants_kubeadm(&n.name)).collect();
-    if inv.etcd.mode == EtcdMode::Stacked {
+    if inv.etcd.is_ours() {
         let mut snapshot = HostSteps::new(voice);
         let path = format!("/var/lib/provision/snapshots/before-{}.db", maker.version);
         let why = "what etcd holds now can be had back";
@@ -328,8 +328,8 @@ impl Maker<'_> {
     }
 
     fn etcd(&self, timeout_s: u64) -> Option<Action> {
-        let stacked = self.input.inv.etcd.mode == EtcdMode::Stacked;
+        let ours = self.input.inv.etcd.is_ours();
         let known = self.input.facts.etcd.iter().flatten().map(|m| m.name.clone());
-        stacked.then(|| Action::WaitEtcdMembers { members: known.collect(), timeout_s })
+        ours.then(|| Action::WaitEtcdMembers { members: known.collect(), timeout_s })
     }
 }

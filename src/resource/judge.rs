@@ -2,11 +2,14 @@
 
 use super::addons::{is_released, manifest_probe, release_probe};
 use super::cluster::{control_plane_health, control_plane_probe, etcd_probe, nodes_probe};
+use super::etcd::{
+    etcd_client_probe, etcd_host_probe, etcd_identity_probe, is_client_whole, is_entered, is_member_whole,
+};
 use super::file::{block_of, is_file, text};
 use super::leave::{has_left_etcd, is_evacuated, is_forgotten, kubeadm_status_probe};
 use super::node_state::{Membership, membership, node_state, node_state_probe};
 use super::packages::{packages_are_there, packages_probe};
-use super::registry::{REGISTRY_CA, identity_probe, is_whole};
+use super::registry::{REGISTRY_CA, is_whole, registry_probe};
 use super::settings;
 use super::shell::shell_probe;
 use super::system::{ModuleState, module_probe, module_state, swap_is_off};
@@ -41,7 +44,10 @@ pub fn probes(action: &Action) -> Vec<Probe> {
             .chain(started_after.iter().map(|f| Probe::File(f.clone())))
             .collect(),
         Action::ImportImage { .. } => vec![Probe::Images],
-        Action::RegistryIdentity { .. } => vec![identity_probe()],
+        Action::RegistryIdentity { .. } => vec![registry_probe()],
+        Action::EtcdIdentity { .. } => vec![etcd_identity_probe()],
+        Action::EtcdClient { .. } => vec![etcd_client_probe()],
+        Action::EtcdEnter { .. } => vec![etcd_host_probe()],
         Action::RegistryTrust { .. } => vec![Probe::File(REGISTRY_CA.into())],
         Action::ResetPartial { node, .. }
         | Action::KubeadmInit { node, .. }
@@ -107,6 +113,9 @@ pub fn satisfied(action: &Action, answers: &[Answer]) -> bool {
             matches!(first, Answer::Images(images) if images.get(name) == Some(&manifest.to_string()))
         }
         Action::RegistryIdentity { names, ca, .. } => is_whole(first, names, ca.as_ref()),
+        Action::EtcdIdentity { names, ca, .. } => is_member_whole(first, names, ca.as_ref()),
+        Action::EtcdClient { ca, .. } => is_client_whole(first, ca.as_ref()),
+        Action::EtcdEnter { .. } => is_entered(first),
         // One that is not made yet cannot be there.
         Action::RegistryTrust { ca, .. } => ca.as_ref().is_some_and(|ca| is_file(first, ca, 0o644)),
         Action::ResetPartial { .. } => {

@@ -3,8 +3,10 @@
 
 mod addons;
 mod cluster;
+mod etcd;
 mod file;
 mod found;
+mod identity;
 mod judge;
 mod leave;
 mod node_state;
@@ -24,14 +26,19 @@ pub use cluster::{
     ControlPlaneHealth, certs_probe, cluster_status, cluster_status_probe, control_plane_health, control_plane_probe,
     etcd_probe, nodes_probe,
 };
+pub use etcd::{
+    ETCD_CLIENT, ETCD_DIR, ETCD_FORMED, ETCD_INITIAL, ETCD_UNIT, EtcdHost, etcd_client_probe, etcd_host,
+    etcd_host_probe, etcd_identity_probe,
+};
 pub use file::{block_of, with_block};
 pub use found::found;
+pub use identity::{RENEW_DAYS, is_valid_ca};
 pub(crate) use judge::{VERIFY_NAMESPACE, blob_path, kept_path, node_object, same_taint};
 pub use judge::{probes, satisfied};
 pub(crate) use leave::kubeadm_status;
 pub use leave::kubeadm_status_probe;
 pub use node_state::{Membership, NodeState, membership, node_state, node_state_probe};
-pub use registry::{REGISTRY_CA, REGISTRY_DIR, identity_probe, is_valid_ca, registry_ca};
+pub use registry::{REGISTRY_CA, REGISTRY_DIR, registry_ca, registry_probe};
 pub use settings::{CONTROL_PLANE_KEPT, KUBELET_KEPT, PROXY_KEPT};
 pub(crate) use settings::{control_plane_behind, has_uploaded, ready_pods, ready_pods_probe};
 pub use shell::{SHELL_PROBES, shell_probe};

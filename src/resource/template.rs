@@ -1,5 +1,6 @@
 //! What is written to nodes: tera templates from `templates/`, embedded. Pure; each has golden files.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
@@ -26,6 +27,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("kube-vip.yaml", include_str!("../../templates/kube-vip.yaml.tera")),
     ("pod-routes.service", include_str!("../../templates/pod-routes.service.tera")),
     ("provision-registry.service", include_str!("../../templates/provision-registry.service.tera")),
+    ("provision-etcd.service", include_str!("../../templates/provision-etcd.service.tera")),
     ("provision-etcd-snapshot.service", include_str!("../../templates/provision-etcd-snapshot.service.tera")),
     ("provision-etcd-snapshot.timer", include_str!("../../templates/provision-etcd-snapshot.timer.tera")),
     ("sysctl.conf", include_str!("../../templates/sysctl.conf.tera")),
@@ -213,6 +215,55 @@ pub fn routes_unit(routes: &[(IpNet, IpAddr)]) -> Result<String> {
 /// The unit of the built-in registry.
 pub fn registry_unit(listen: std::net::SocketAddr) -> Result<String> {
     render_with("provision-registry.service", json!({ "listen": listen.to_string() }))
+}
+
+/// The unit of a member of the etcd that runs beside Kubernetes.
+pub fn etcd_unit(inv: &Inventory, node: &Node) -> Result<String> {
+    const CERTS: &str = "/run/provision-etcd";
+    let (client, peer) = (authority(node.address, 2379), authority(node.address, 2380));
+    let mut arguments: BTreeMap<String, String> = [
+        ("name", node.name.clone()),
+        ("data-dir", "/var/lib/provision-etcd".into()),
+        ("listen-client-urls", format!("https://127.0.0.1:2379,https://{client}")),
+        ("advertise-client-urls", format!("https://{client}")),
+        ("listen-peer-urls", format!("https://{peer}")),
+        ("initial-advertise-peer-urls", format!("https://{peer}")),
+        ("listen-metrics-urls", "http://127.0.0.1:2381".into()),
+        ("client-cert-auth", "true".into()),
+        ("trusted-ca-file", format!("{CERTS}/ca.crt")),
+        ("cert-file", format!("{CERTS}/server.crt")),
+        ("key-file", format!("{CERTS}/server.key")),
+        ("peer-client-cert-auth", "true".into()),
+        ("peer-trusted-ca-file", format!("{CERTS}/ca.crt")),
+        ("peer-cert-file", format!("{CERTS}/peer.crt")),
+        ("peer-key-file", format!("{CERTS}/peer.key")),
+        // As kubeadm runs it.
+        ("snapshot-count", "10000".into()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect();
+    arguments.extend(inv.etcd.extra_args.clone());
+    let arguments: Vec<String> =
+        arguments.iter().map(|(name, value)| unit_word(&format!("--{name}={value}"))).collect();
+    render_with("provision-etcd.service", json!({ "arguments": arguments }))
+}
+
+/// A word of a unit's command line that systemd takes for what it is.
+fn unit_word(word: &str) -> String {
+    let word = word.replace('%', "%%").replace('$', "$$");
+    let plain = |c: char| !c.is_whitespace() && !matches!(c, '"' | '\'' | '\\' | ';');
+    if word.chars().all(plain) { word } else { format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\"")) }
+}
+
+/// With whom the members of a new etcd start: each knows all, and a cluster comes of it once more than half run.
+#[must_use]
+pub fn etcd_initial(cluster: &str, members: &[(String, String)], state: &str) -> String {
+    let members: Vec<String> = members.iter().map(|(name, url)| format!("{name}={url}")).collect();
+    format!(
+        "# Written by provision\nETCD_INITIAL_CLUSTER={}\nETCD_INITIAL_CLUSTER_STATE={state}\nETCD_INITIAL_CLUSTER_TOKEN={cluster}\n",
+        members.join(",")
+    )
 }
 
 /// The unit that takes a backup on the control plane of this name.

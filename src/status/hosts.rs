@@ -6,7 +6,7 @@ use super::model::Seen;
 use crate::inventory::{Node, Role};
 use crate::kubeadm::{NodeObject, UPGRADING_TO, days_left};
 use crate::plan::Drift;
-use crate::resource::{Membership, control_plane_health, control_plane_probe, plain_version};
+use crate::resource::{ETCD_UNIT, Membership, control_plane_health, control_plane_probe, plain_version};
 
 /// How a host is, from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -46,7 +46,7 @@ pub struct HostRow {
     pub role: Role,
     /// Its pool.
     pub pool: Option<String>,
-    /// `member`, `bare`, `unreachable`, or `partial`, `down` or `foreign` and why.
+    /// `member`, `bare`, `unreachable`, `etcd` of a host that runs a member of etcd and nothing else, or `partial`, `down` or `foreign` and why.
     pub state: String,
     /// Whether its node object is Ready; `None` when there is none.
     pub ready: Option<bool>,
@@ -102,6 +102,7 @@ impl HostRow {
             Role::ControlPlane => "control-plane",
             Role::Worker => "worker",
             Role::Both => "both",
+            Role::Etcd => "etcd",
         }
     }
 }
@@ -110,8 +111,12 @@ pub(super) fn row(seen: &Seen<'_>, node: &Node, drift: &[Drift], leader: Option<
     let (inv, facts) = (seen.inv, seen.facts);
     let host = facts.hosts.get(&node.name);
     let membership = host.map(|_| facts.membership(inv, node));
+    let member = facts.etcd.iter().flatten().find(|m| m.name == node.name);
+    // A host of etcd alone is no member of anything that Kubernetes knows.
+    let of_etcd = node.role == Role::Etcd && membership == Some(Membership::Absent) && member.is_some();
     let state = match &membership {
         None => "unreachable".to_owned(),
+        Some(Membership::Absent) if of_etcd => "etcd".to_owned(),
         Some(Membership::Absent) => "bare".to_owned(),
         Some(Membership::Partial(why)) => format!("partial: {why}"),
         Some(Membership::Member) => "member".to_owned(),
@@ -119,7 +124,6 @@ pub(super) fn row(seen: &Seen<'_>, node: &Node, drift: &[Drift], leader: Option<
         Some(Membership::Foreign(why)) => format!("foreign: {why}"),
     };
     let object = facts.nodes.iter().flatten().find(|n| n.name == node.name);
-    let member = facts.etcd.iter().flatten().find(|m| m.name == node.name);
     let kubelet = object.map(|n| n.kubelet_version.clone());
     let wanted = inv.version_name();
     let skew = kubelet.as_ref().is_some_and(|k| !k.is_empty() && plain_version(k) != plain_version(&wanted));
@@ -136,7 +140,7 @@ pub(super) fn row(seen: &Seen<'_>, node: &Node, drift: &[Drift], leader: Option<
         etcd_leader: member.is_some_and(|m| Some(m.id) == leader),
         cordoned: object.map(|n| n.unschedulable),
         upgrading_to: object.and_then(upgrading),
-        unhealthy: if membership == Some(Membership::Member) { unhealthy(seen, node) } else { Vec::new() },
+        unhealthy: if of_etcd || membership == Some(Membership::Member) { unhealthy(seen, node) } else { Vec::new() },
         certificate_days: host
             .filter(|h| h.now_s != 0)
             .and_then(|h| h.certificates.all.iter().map(|c| days_left(c.not_after, h.now_s)).min()),
@@ -144,6 +148,14 @@ pub(super) fn row(seen: &Seen<'_>, node: &Node, drift: &[Drift], leader: Option<
         health: Health::Bad,
     };
     row.health = match &membership {
+        Some(Membership::Absent) if of_etcd && !row.unhealthy.is_empty() => Health::Bad,
+        Some(Membership::Absent) if of_etcd => {
+            if row.drift > 0 || row.etcd == Some("learner") {
+                Health::Attention
+            } else {
+                Health::Well
+            }
+        }
         Some(Membership::Absent) => Health::Bare,
         Some(Membership::Member) if row.ready == Some(true) && row.unhealthy.is_empty() => {
             if row.skew || row.cordoned == Some(true) || row.upgrading_to.is_some() || row.drift > 0 {
@@ -162,12 +174,18 @@ fn upgrading(object: &NodeObject) -> Option<String> {
 }
 
 fn unhealthy(seen: &Seen<'_>, node: &Node) -> Vec<String> {
+    let unit = seen.facts.hosts.get(&node.name).and_then(|h| h.etcd.as_ref());
+    let mut all: Vec<String> =
+        unit.filter(|e| !e.active).map(|_| format!("{ETCD_UNIT} does not run")).into_iter().collect();
     if !node.role.is_control_plane() {
-        return Vec::new();
+        return all;
     }
     let answer = seen.answers.get(&node.name).and_then(|a| a.get(&control_plane_probe(&node.address.to_string())));
     match answer.and_then(control_plane_health) {
-        Some(health) => health.into_iter().filter(|(_, v)| v != "ok").map(|(k, v)| format!("{k}: {v}")).collect(),
-        None => vec!["its components do not tell how they are".to_owned()],
+        Some(health) => {
+            all.extend(health.into_iter().filter(|(_, v)| v != "ok").map(|(k, v)| format!("{k}: {v}")));
+        }
+        None => all.push("its components do not tell how they are".to_owned()),
     }
+    all
 }

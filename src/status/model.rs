@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::hosts::{Health, HostRow, row};
 use crate::facts::Facts;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Role};
 use crate::kubeadm::days_left;
 use crate::plan::{Drift, Observations, drift};
 use crate::resource::{cluster_status, cluster_status_probe};
@@ -32,7 +32,7 @@ pub struct Seen<'a> {
 pub struct Status {
     /// The cluster's name.
     pub cluster: String,
-    /// Every host was reached, is a member, and is Ready. `status` ends with 1 when not.
+    /// Every host was reached, is a member, and is Ready; or its member of etcd runs, where it has nothing else. `status` ends with 1 when not.
     pub well: bool,
     /// When this was seen, RFC 3339 in UTC.
     pub checked_at: String,
@@ -120,7 +120,7 @@ impl Status {
         let told = facts.voice.as_ref().and_then(|v| seen.answers.get(v)?.get(&cluster_status_probe()));
         let (endpoint_health, members) = told.map(cluster_status).unwrap_or_default();
         let leader = members.iter().map(|m| m.leader).find(|id| *id != 0);
-        let hosts: Vec<HostRow> = inv.nodes().iter().map(|node| row(&seen, node, &drift, leader)).collect();
+        let hosts: Vec<HostRow> = inv.machines().iter().map(|node| row(&seen, node, &drift, leader)).collect();
         let etcd = facts.etcd.as_ref().map(|all| {
             let voters: Vec<_> = all.iter().filter(|m| !m.learner).collect();
             Etcd {
@@ -142,7 +142,10 @@ impl Status {
             .map(|(days_left, host, c)| LeastCertificate { host: host.clone(), path: c.path.clone(), days_left });
         let known = |name: &str| inv.hosts.iter().any(|h| h.name == name);
         let not_in_inventory = facts.nodes.iter().flatten().map(|n| n.name.clone()).filter(|n| !known(n)).collect();
-        let as_wanted = |h: &HostRow| h.state == "member" && h.ready == Some(true);
+        let as_wanted = |h: &HostRow| match h.role {
+            Role::Etcd => h.state == "etcd" && h.unhealthy.is_empty(),
+            _ => h.state == "member" && h.ready == Some(true),
+        };
         Self {
             cluster: inv.cluster.name.clone(),
             well: seen.errors.is_empty() && facts.voice.is_some() && hosts.iter().all(as_wanted),
@@ -192,7 +195,8 @@ impl Status {
             *others.entry(host.kubelet.as_deref().unwrap_or_default()).or_default() += 1;
         }
         let of = self.hosts.iter().filter(|h| h.kubelet.is_some() && !h.skew).count();
-        let mut words = format!("{} on {of} of {} hosts", self.version, self.hosts.len());
+        let nodes = self.hosts.iter().filter(|h| h.role != Role::Etcd).count();
+        let mut words = format!("{} on {of} of {nodes} hosts", self.version);
         for (version, count) in others {
             words += &format!(", {version} on {count} (skew)");
         }

@@ -1,5 +1,5 @@
 //! Where everything is in the picture of a cluster: the endpoint above the control planes with etcd's members, and these
-//! above the workers by pool. In units of the picture's own.
+//! above the hosts of etcd alone and the workers by pool. In units of the picture's own.
 
 use std::collections::BTreeMap;
 
@@ -88,8 +88,8 @@ pub(super) fn picture(status: &Status) -> Picture {
         etcd: None,
         full: status.api_words(),
     };
-    let (planes, workers): (Vec<&HostRow>, Vec<&HostRow>) =
-        status.hosts.iter().partition(|h| h.role.is_control_plane());
+    let (planes, others): (Vec<&HostRow>, Vec<&HostRow>) = status.hosts.iter().partition(|h| h.role.is_control_plane());
+    let (workers, apart): (Vec<&HostRow>, Vec<&HostRow>) = others.into_iter().partition(|h| h.role.is_worker());
     let mut y = MARGIN + endpoint.height + BETWEEN;
     let below = MARGIN + endpoint.height;
     let mut frames = Vec::new();
@@ -101,6 +101,14 @@ pub(super) fn picture(status: &Status) -> Picture {
         heads.map(|s| Line { x1: centre, y1: below, x2: s.x + s.width / 2, y2: frame.y }).collect();
     y = frame.y + frame.height + BETWEEN;
     frames.push(frame);
+    if !apart.is_empty() {
+        let well = apart.iter().filter(|h| h.health == Health::Well).count();
+        let shapes = apart.iter().map(|h| shape(h, &PLANES)).collect();
+        let frame = framed(y, "etcd".into(), format!("{well} of {} well", apart.len()), &PLANES, shapes);
+        lines.push(Line { x1: centre, y1: y - BETWEEN, x2: centre, y2: frame.y });
+        y = frame.y + frame.height + BETWEEN;
+        frames.push(frame);
+    }
     let mut pools: BTreeMap<Option<&str>, Vec<&HostRow>> = BTreeMap::new();
     for host in workers {
         pools.entry(host.pool.as_deref()).or_default().push(host);

@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::facts::{Facts, HostFacts};
 use crate::host::Answer;
-use crate::inventory::{Inventory, parse};
+use crate::inventory::{Inventory, Role, parse};
 use crate::kubeadm::{Certificate, EtcdMember, NodeObject};
 use crate::plan::Observations;
-use crate::resource::{NodeState, cluster_status_probe, control_plane_probe};
+use crate::resource::{EtcdHost, NodeState, cluster_status_probe, control_plane_probe};
 
 /// Three control planes, and so many workers in pools.
 fn inventory(pools: &[(&str, usize)]) -> Inventory {
@@ -248,6 +248,44 @@ fn the_page_of_a_large_cluster() {
     assert_eq!(page.matches("class=\"frame\"").count(), 5, "control planes, three pools, and the stranger");
     let shapes = |health: &str| page.matches(&format!("<g class=\"{health}\">")).count();
     assert_eq!(["well", "attention", "bad", "unknown"].map(shapes), [46, 3, 2, 1], "the endpoint among them");
+}
+
+#[test]
+fn hosts_of_etcd_alone_are_no_nodes_and_count() {
+    let text_of = include_str!("../../inventories/own-etcd.toml");
+    let inv = parse(text_of).unwrap_or_else(|d| panic!("{d:?}")).inventory;
+    let mut cluster = well(inv);
+    for host in cluster.facts.hosts.values_mut() {
+        host.state.manifests.retain(|m| m != "etcd");
+        host.state.claim = Some("own-etcd".into());
+    }
+    cluster.facts.voice = Some("cp-1".into());
+    let said = cluster.answers.remove("cp1").unwrap_or_default();
+    cluster.answers.entry("cp-1".into()).or_default().extend(said);
+    let members = ["etcd-1", "etcd-2", "etcd-3"];
+    let member = |(name, id): (&str, u64)| EtcdMember { id, name: name.into(), peer_urls: Vec::new(), learner: false };
+    cluster.facts.etcd = Some(members.into_iter().zip(1..).map(member).collect());
+    for name in members {
+        let etcd = Some(EtcdHost { active: true, unit: true, ..EtcdHost::default() });
+        cluster.facts.hosts.insert(name.into(), HostFacts { etcd, ..HostFacts::default() });
+    }
+    let seen = status(&cluster);
+    assert_eq!(seen.health(), Health::Well, "{}", text(&seen, true));
+    let row = |seen: &Status, name: &str| seen.hosts.iter().find(|h| h.name == name).cloned();
+    let etcd = row(&seen, "etcd-2").map(|h| (h.state, h.role, h.ready, h.etcd_leader));
+    assert_eq!(etcd, Some(("etcd".into(), Role::Etcd, None, true)));
+    assert!(text(&seen, false).contains("v1.36.2 on 4 of 4 hosts"), "{}", text(&seen, false));
+    let html = page(&cluster);
+    assert_eq!(html.matches("class=\"frame\"").count(), 3, "control planes, etcd, and workers");
+    if let Some(etcd) = cluster.facts.hosts.get_mut("etcd-2").and_then(|h| h.etcd.as_mut()) {
+        etcd.active = false;
+    }
+    let seen = status(&cluster);
+    assert!(!seen.well && seen.health() == Health::Bad);
+    assert_eq!(row(&seen, "etcd-2").map(|h| h.unhealthy), Some(vec!["provision-etcd.service does not run".to_owned()]));
+    // One that never became a member, or lost it.
+    cluster.facts.etcd.iter_mut().for_each(|all| all.retain(|m| m.name != "etcd-2"));
+    assert_eq!(row(&status(&cluster), "etcd-2").map(|h| h.state), Some("bare".into()));
 }
 
 #[test]

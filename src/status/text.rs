@@ -34,14 +34,14 @@ pub fn text(status: &Status, all: bool) -> String {
     let (shown, counted): (Vec<&HostRow>, Vec<&HostRow>) = status
         .hosts
         .iter()
-        .partition(|h| all || status.hosts.len() <= ROWS || h.role.is_control_plane() || h.health != Health::Well);
+        .partition(|h| all || status.hosts.len() <= ROWS || !h.role.is_worker() || h.health != Health::Well);
     table(&mut out, &shown);
     let mut pools: BTreeMap<&str, usize> = BTreeMap::new();
     for host in &counted {
         *pools.entry(host.pool.as_deref().unwrap_or("without a pool")).or_default() += 1;
     }
     for (pool, count) in pools {
-        let of = status.hosts.iter().filter(|h| !h.role.is_control_plane());
+        let of = status.hosts.iter().filter(|h| h.role.is_worker());
         let of = of.filter(|h| h.pool.as_deref().unwrap_or("without a pool") == pool).count();
         let _ = writeln!(out, "  {count} of {of} workers {pool} are well (-v shows each)");
     }

@@ -156,7 +156,7 @@ pub fn bundle(inv: &Inventory) -> BundleManifest {
 
 /// A world of bare hosts that knows which images each host needs before kubeadm.
 pub fn fresh(inv: &Inventory, bundle: &BundleManifest) -> FakeCluster {
-    let fake = FakeCluster::new(&inv.nodes(), &inv.cluster.version);
+    let fake = FakeCluster::new(&inv.machines(), &inv.cluster.version);
     need(&fake, inv, bundle);
     fake
 }
@@ -180,7 +180,7 @@ pub type Hosts = BTreeMap<String, Arc<dyn Host>>;
 
 pub async fn connect(fake: &FakeCluster, inv: &Inventory) -> Result<Hosts> {
     let mut hosts = Hosts::new();
-    for node in inv.nodes() {
+    for node in inv.machines() {
         hosts.insert(node.name.clone(), FakeConnector(fake.clone()).connect(&node).await?);
     }
     Ok(hosts)

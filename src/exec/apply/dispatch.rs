@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::{
-    addons, cluster, drain, files, gate, images, join, leave, network, packages, registry, reset, room, settings,
+    addons, cluster, drain, etcd, files, gate, images, join, leave, network, packages, registry, reset, room, settings,
     system, units, upgrade,
 };
 use crate::error::Result;
@@ -31,6 +31,9 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
         }
         Action::RegistryIdentity { names, peers, ca } => registry::identity(ctx, host, names, peers, ca.as_ref()).await,
         Action::RegistryTrust { peers, ca } => registry::trust(ctx, host, peers, ca.as_ref()).await,
+        Action::EtcdIdentity { names, peers, ca } => etcd::identity(ctx, host, names, peers, ca.as_ref()).await,
+        Action::EtcdClient { peers, ca } => etcd::client(ctx, host, peers, ca.as_ref()).await,
+        Action::EtcdEnter { member, peer_url, peers } => etcd::enter(ctx, host, member, peer_url, peers).await,
         Action::ResetPartial { node, control_plane } => reset::partial(ctx, host, node, *control_plane).await,
         Action::KubeadmInit { config, skip_phases, ignore_preflight_errors, .. } => {
             join::init(ctx, host, config, skip_phases, ignore_preflight_errors).await

@@ -91,6 +91,8 @@ fn is_local(action: &Action) -> bool {
         | Action::InstallPackages { .. }
         | Action::RegistryIdentity { .. }
         | Action::RegistryTrust { .. }
+        | Action::EtcdIdentity { .. }
+        | Action::EtcdClient { .. }
         | Action::KeepVersion { .. }
         | Action::ImportImage { .. } => true,
         Action::ResetPartial { .. }
@@ -104,6 +106,7 @@ fn is_local(action: &Action) -> bool {
         | Action::WaitControlPlane { .. }
         | Action::WaitEtcdMembers { .. }
         | Action::TestPodNetwork { .. }
+        | Action::EtcdEnter { .. }
         | Action::EtcdSnapshot { .. }
         | Action::KubeadmUpgrade { .. }
         | Action::Cordon { .. }
@@ -136,6 +139,7 @@ impl Runner for HostRunner {
                 | Action::RestartPods { .. }
                 | Action::PutBlob { .. }
                 | Action::RegistryTrust { ca: None, .. }
+                | Action::EtcdClient { ca: None, .. }
                 | Action::UploadSettings { .. }
         );
         if applied && unseen {

@@ -9,6 +9,7 @@ use super::cluster::kubectl;
 use super::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::host::{Answer, Command};
+use crate::inventory::EtcdMode;
 use crate::kubeadm::{Members, without_endpoint};
 use crate::plan::Action;
 use crate::resource::{etcd_probe, kubeadm_status, kubeadm_status_probe, probes, satisfied};
@@ -64,7 +65,11 @@ pub(super) async fn remove_member(ctx: &Context, through: &str, node: &str, addr
             left.healthy, left.voters
         ))
         .on(through)
-        .hint("bring the other control planes back first"));
+        .hint("bring the other members back first"));
+    }
+    if ctx.inventory.etcd.mode == EtcdMode::External {
+        let args = ["member", "remove", &format!("{:x}", member.id)];
+        return super::etcd::change(ctx, through, &args, &format!("remove etcd member {node}")).await;
     }
     let p = "/etc/kubernetes/pki/etcd";
     let argv = [

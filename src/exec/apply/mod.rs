@@ -1,10 +1,12 @@
 //! The one mutation behind each action.
 
 mod addons;
+mod ca;
 mod cluster;
 mod context;
 mod dispatch;
 mod drain;
+mod etcd;
 mod files;
 mod gate;
 mod hands;

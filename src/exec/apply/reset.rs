@@ -13,7 +13,9 @@ pub(in crate::exec) const CLEAR: &str = include_str!("reset.sh");
 const BARE: &str = include_str!("bare.sh");
 
 pub(super) async fn partial(ctx: &Context, host: &str, node: &str, control_plane: bool) -> Result<()> {
-    leave(ctx, node, control_plane).await?;
+    // A member that runs as a unit has no part in what broke.
+    let member = control_plane && ctx.inventory.etcd.mode == EtcdMode::Stacked;
+    leave(ctx, node, member).await?;
     ctx.script(host, "clear", CLEAR, &[], TIMEOUT, "clear what a broken join left").await.map(drop)
 }
 
@@ -26,7 +28,9 @@ pub(super) async fn host(
     dirs: &[String],
 ) -> Result<()> {
     let control_plane = ctx.inventory.control_planes().iter().any(|n| n.name == node);
-    leave(ctx, node, control_plane).await?;
+    let etcd = &ctx.inventory.etcd;
+    let member = control_plane && etcd.mode == EtcdMode::Stacked || etcd.runs_on(node);
+    leave(ctx, node, member).await?;
     ctx.script(host, "clear", CLEAR, &[], TIMEOUT, "clear the node").await?;
     let (units, files, dirs) = (units.join(" "), files.join(" "), dirs.join(" "));
     ctx.script(host, "bare", BARE, &[&units, &files, &dirs], TIMEOUT, "make the host bare").await.map(drop)
@@ -34,7 +38,7 @@ pub(super) async fn host(
 
 /// Takes the node out of the cluster through a control plane that stays: its etcd member, then its node object. With no
 /// such control plane there is nobody to tell. Never removes a member when that would lose quorum.
-async fn leave(ctx: &Context, node: &str, control_plane: bool) -> Result<()> {
+async fn leave(ctx: &Context, node: &str, member: bool) -> Result<()> {
     let others: Vec<_> = ctx
         .inventory
         .control_planes()
@@ -52,7 +56,7 @@ async fn leave(ctx: &Context, node: &str, control_plane: bool) -> Result<()> {
         if !object.ok() {
             continue;
         }
-        if control_plane && ctx.inventory.etcd.mode == EtcdMode::Stacked {
+        if member {
             let address = ctx.inventory.hosts.iter().find(|h| h.name == node).map(|h| h.address);
             match remove_member(ctx, &other.name, node, address).await {
                 // Its own member may be the one that does not answer, and the API that of another.

@@ -24,7 +24,8 @@ const BACK_TIMEOUT: Duration = Duration::from_secs(180);
 const SHA256: &str = include_str!("../../host/sha256.sh");
 
 pub(super) async fn snapshot(ctx: &Context, host: &str, path: &str) -> Result<()> {
-    let text = concat!("# apply:snapshot\n", include_str!("snapshot.sh"));
+    let text =
+        concat!("# apply:snapshot\n", include_str!("../../resource/etcd_access.sh"), include_str!("snapshot.sh"));
     ctx.script(host, "snapshot", text, &[path], COPY_TIMEOUT, "save etcd's data").await.map(drop).map_err(|e| {
         e.hint(
             "nothing was upgraded: etcd has to be healthy and /var/lib/provision on that host needs room for its data",

@@ -86,6 +86,13 @@ impl World {
             ("etcd-set-aside", [dir]) => return self.set_aside(name, dir, now),
             ("etcd-place", [dir]) => return self.place_etcd(name, dir, now),
             ("etcd-snapshot", [dir]) => return self.snapshot(name, dir, now),
+            ("etcd-member", _) => return self.change_members(args),
+            ("systemctl", [crate::resource::ETCD_UNIT, _, "run"]) => {
+                let Some(m) = self.machines.get_mut(name) else { return broken(255, "no machine") };
+                m.reloaded = now;
+                m.units.entry(crate::resource::ETCD_UNIT.into()).or_default().enabled = true;
+                return self.start_etcd(name, now);
+            }
             ("bare", [units, files, dirs]) => {
                 if let Some(m) = self.machines.get_mut(name) {
                     m.wipe(units, files, dirs);

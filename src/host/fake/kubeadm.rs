@@ -59,6 +59,11 @@ impl World {
 
     fn enter(&mut self, name: &str, config: &str, control_plane: bool, now: u64, half: bool) -> Output {
         let serial = self.next_serial();
+        let apart = self.etcd_is_apart();
+        if apart && control_plane && !(self.quorum() && self.has_etcd_client(name)) {
+            return broken(1, "[ERROR ExternalEtcdVersion]: couldn't reach etcd");
+        }
+        let first = if apart { self.nodes.is_empty() } else { self.etcd.is_empty() };
         let Some(m) = self.machines.get_mut(name) else { return broken(255, "no machine") };
         if config.is_empty() {
             return broken(1, "no configuration");
@@ -79,16 +84,22 @@ impl World {
             for conf in ["admin", "controller-manager", "scheduler"] {
                 m.write(&format!("/etc/kubernetes/{conf}.conf"), b"conf", 0o600, now);
             }
-            m.write("/var/lib/etcd/member", b"", 0o700, now);
-            self.write_pki(name, now);
-            self.write_etcd(name, now);
-            self.write_components(name, &version, now);
-            if self.etcd.is_empty() {
-                self.configured.clone_from(&version);
-                "etcd:\n  local:\n    imageTag: 3.5.0-0\nimageRepository: registry.k8s.io\n"
-                    .clone_into(&mut self.cluster_configuration);
+            if !apart {
+                m.write("/var/lib/etcd/member", b"", 0o700, now);
             }
-            self.etcd.insert(name.to_owned(), serial);
+            self.write_pki(name, now);
+            if !apart {
+                self.write_etcd(name, now);
+            }
+            self.write_components(name, &version, now);
+            if first {
+                self.configured.clone_from(&version);
+                let etcd = if apart { "" } else { "etcd:\n  local:\n    imageTag: 3.5.0-0\n" };
+                self.cluster_configuration = format!("{etcd}imageRepository: registry.k8s.io\n");
+            }
+            if !apart {
+                self.etcd.insert(name.to_owned(), serial);
+            }
         }
         let mut node = NodeRecord::default();
         node.labels.insert("kubernetes.io/hostname".into(), name.to_owned());

@@ -4,6 +4,7 @@ mod addons;
 mod certificates;
 mod effect;
 mod etcd;
+mod etcd_units;
 mod host;
 mod kubeadm;
 mod kubectl;

@@ -94,6 +94,8 @@ impl World {
             "nodes" => self.through_admin(name).map(|()| self.nodes_json()),
             "control-plane" => Ok(self.control_plane(name)),
             "etcd" => self.etcd_json(name),
+            "identity" => Ok(self.identity(name, arg, &words.collect::<Vec<_>>())),
+            "etcd-host" => Ok(self.etcd_host(name)),
             "cluster-status" => Ok(self.cluster_status(name)),
             "strays" => Ok(self.strays(name)),
             "certs" => Ok(self.certificates(name)),
@@ -251,14 +253,15 @@ impl World {
 
     fn etcd_json(&self, name: &str) -> Result<String, String> {
         let has = self.machines.get(name).is_some_and(|m| m.has("/usr/local/bin/etcdctl"));
-        if !has || !self.etcd_up(name) || !self.quorum() {
+        if !has || !self.reaches_etcd(name) || !self.quorum() {
             return Err("etcd does not answer".into());
         }
+        let apart = self.etcd_is_apart();
         let address = |n: &str| self.machines.get(n).map(|m| m.address.clone()).unwrap_or_default();
         let members: Vec<_> = self
             .etcd
             .iter()
-            .map(|(n, id)| serde_json::json!({"ID": id, "name": n, "peerURLs": [format!("https://{}:2380", address(n))]}))
+            .map(|(n, id)| serde_json::json!({"ID": id, "name": if apart && !self.etcd_started.contains(n) { "" } else { n.as_str() }, "peerURLs": [format!("https://{}:2380", address(n))]}))
             .collect();
         let health: Vec<_> = self
             .etcd

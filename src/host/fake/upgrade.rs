@@ -86,7 +86,7 @@ impl World {
             ("gate", _) if self.gate_closed => broken(1, "the gate is closed"),
             ("gate", _) => done(""),
             ("snapshot", [path]) => {
-                if !self.etcd_up(name) || !self.quorum() {
+                if !self.reaches_etcd(name) || !self.quorum() {
                     return broken(1, "etcd does not answer");
                 }
                 self.write(name, path, b"etcd", now);
@@ -187,7 +187,7 @@ impl World {
             return broken(1, "timed out waiting for the kubelet to restart the static pods");
         }
         if plane {
-            if self.machines.keys().filter(|m| *m != name).any(|m| self.etcd.contains_key(m) && !self.api_up(m)) {
+            if self.machines.keys().filter(|m| *m != name).any(|m| self.is_plane(m) && !self.api_up(m)) {
                 self.violations.push(format!("{name} is upgraded while another control plane is down"));
             }
             if !self.machines.values().any(|m| m.files.keys().any(|f| f.starts_with("/var/lib/provision/snapshots/"))) {
@@ -247,6 +247,11 @@ impl World {
         if left { broken(1, "Cannot evict pod as it would violate the pod's disruption budget.") } else { done("") }
     }
 
+    /// Whether kubeadm made the machine a control plane.
+    fn is_plane(&self, name: &str) -> bool {
+        self.machines.get(name).is_some_and(|m| m.has("/etc/kubernetes/manifests/kube-apiserver.yaml"))
+    }
+
     /// Looked at after every effect.
     pub(super) fn check_upgrade(&mut self) {
         let away = |plane: bool| {
@@ -264,8 +269,8 @@ impl World {
             self.violations.push(format!("{workers} workers are away at once"));
         }
         let newest = self.machines.keys().map(|n| self.kubelet_version(n)).filter(|_| !self.etcd.is_empty()).max();
-        let oldest =
-            self.etcd.keys().map(|n| self.component_version(n, "kube-apiserver")).filter(|v| !v.is_empty()).min();
+        let planes = self.machines.keys().filter(|n| self.is_plane(n));
+        let oldest = planes.map(|n| self.component_version(n, "kube-apiserver")).filter(|v| !v.is_empty()).min();
         // Text order does as long as the tests' versions have as many digits.
         if let (Some(newest), Some(oldest)) = (newest, oldest)
             && newest > oldest

@@ -80,6 +80,8 @@ pub struct World {
     pub nodes: BTreeMap<String, NodeRecord>,
     /// etcd's members: name to id.
     pub etcd: BTreeMap<String, u64>,
+    /// Members of an etcd beside Kubernetes that have started once.
+    pub etcd_started: BTreeSet<String>,
     /// Live bootstrap tokens.
     pub tokens: BTreeSet<String>,
     /// The namespace of the test pods is there.
@@ -140,7 +142,7 @@ impl World {
     /// Whether this machine's API server answers: its manifest is there, containerd runs and etcd has quorum.
     #[must_use]
     pub fn api_up(&self, name: &str) -> bool {
-        self.etcd_up(name)
+        (self.etcd_up(name) || self.etcd_is_apart() && self.has_etcd_client(name))
             && self
                 .machines
                 .get(name)
@@ -154,10 +156,10 @@ impl World {
     pub fn etcd_up(&self, name: &str) -> bool {
         self.etcd.contains_key(name)
             && self.stands(name)
-            && self
-                .machines
-                .get(name)
-                .is_some_and(|m| m.has("/etc/kubernetes/manifests/etcd.yaml") && m.runs("containerd.service"))
+            && self.machines.get(name).is_some_and(|m| {
+                m.has("/etc/kubernetes/manifests/etcd.yaml") && m.runs("containerd.service")
+                    || m.runs(crate::resource::ETCD_UNIT)
+            })
     }
 
     /// More than half of etcd's members run.
@@ -191,7 +193,8 @@ impl World {
 
     /// Records what must never be.
     pub(super) fn check_invariants(&mut self) {
-        if self.etcd.len() > self.control_planes {
+        self.check_etcd();
+        if self.etcd.len() > self.control_planes && !self.etcd_is_apart() {
             self.violations.push(format!("{} etcd members", self.etcd.len()));
         }
         if self.joining.len() > 1 {

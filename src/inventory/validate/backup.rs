@@ -50,7 +50,15 @@ pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
         wrong(&message, "write \"daily\", or like \"02:30\", \"Mon..Fri 22:00\" or \"*-*-01 04:00 UTC\"");
     }
     if inventory.etcd.mode == EtcdMode::External {
-        wrong("an etcd that somebody else runs has no schedule here", "remove this line; its owner takes the backups");
+        if inventory.etcd.hosts.is_empty() {
+            wrong(
+                "an etcd that somebody else runs has no schedule here",
+                "remove this line; its owner takes the backups",
+            );
+        } else {
+            let help = "remove this line, and take snapshots with `etcdctl snapshot save` on a host of etcd";
+            wrong("an etcd beside Kubernetes has no schedule here", help);
+        }
     }
     if backup.recipients.is_empty() && backup.allow_unencrypted.is_none() {
         wrong(

@@ -1,9 +1,9 @@
-//! The cluster itself, its versions and its etcd.
+//! The cluster itself and its versions.
 
 use super::judge::{at, under};
 use super::syntax::{is_dns_label, is_dns_name, is_image_tag, is_release};
 use crate::inventory::CHECKS;
-use crate::inventory::model::{EtcdMode, Inventory};
+use crate::inventory::model::Inventory;
 use crate::inventory::structure::{nearest, shown};
 use crate::inventory::tree::{Finding, Path};
 use crate::version::{KubeVersion, NEWEST_MINOR, OLDEST_MINOR};
@@ -61,7 +61,7 @@ pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
         }
     }
     versions(inventory, found);
-    etcd(inventory, found);
+    super::etcd::check(inventory, found);
     for (name, args) in [
         ("apiserver", &inventory.apiserver.extra_args),
         ("controller_manager", &inventory.controller_manager.extra_args),
@@ -156,54 +156,5 @@ fn check_release(path: Path, release: Option<&str>, found: &mut Vec<Finding>) {
             format!("\"{}\" is not a release", shown(text)),
             "write it as major.minor.patch without a leading v, like \"2.1.4\"",
         ));
-    }
-}
-
-fn etcd(inventory: &Inventory, found: &mut Vec<Finding>) {
-    let etcd = &inventory.etcd;
-    let files = [("ca_file", &etcd.ca_file), ("cert_file", &etcd.cert_file), ("key_file", &etcd.key_file)];
-    if etcd.mode == EtcdMode::Stacked {
-        let set = files.iter().filter(|(_, file)| file.is_some()).map(|(name, _)| *name);
-        for name in set.chain((!etcd.endpoints.is_empty()).then_some("endpoints")) {
-            found.push(Finding::warning(
-                at(["etcd", name]),
-                format!("`{name}` has no effect with a stacked etcd"),
-                "set mode = \"external\", or remove it",
-            ));
-        }
-        return;
-    }
-    if etcd.endpoints.is_empty() {
-        found.push(Finding::error(
-            at(["etcd", "endpoints"]),
-            "an external etcd needs its `endpoints`",
-            "add endpoints = [\"https://192.168.10.21:2379\"]",
-        ));
-    }
-    for (index, url) in etcd.endpoints.iter().enumerate() {
-        // Without TLS the client certificate would be of no use, and etcd holds every secret of the cluster.
-        let rest = url.strip_prefix("https://");
-        if rest.is_none_or(|r| r.is_empty() || r.contains(['/', ' '])) {
-            found.push(Finding::error(
-                under(&at(["etcd", "endpoints"]), index),
-                format!("\"{}\" is not a client URL of etcd", shown(url)),
-                "write it like \"https://192.168.10.21:2379\"",
-            ));
-        }
-    }
-    for (name, file) in files {
-        match file.as_deref() {
-            None => found.push(Finding::error(
-                at(["etcd", name]),
-                format!("an external etcd needs `{name}`"),
-                format!("add {name} = \"/etc/kubernetes/etcd/...\": a path on every control plane"),
-            )),
-            Some(path) if !path.starts_with('/') => found.push(Finding::error(
-                at(["etcd", name]),
-                format!("\"{}\" is not an absolute path", shown(path)),
-                "it is a path on every control plane, like \"/etc/kubernetes/etcd/ca.crt\"",
-            )),
-            Some(_) => {}
-        }
     }
 }

@@ -8,7 +8,7 @@ use super::judge::{at, under};
 use super::syntax::{is_dns_label, is_env_name, is_label_key, is_label_value, is_taint};
 use crate::inventory::structure::shown;
 use crate::inventory::tree::{Finding, Path};
-use crate::inventory::{Host, Inventory, Jump, Sudo, SudoMethod};
+use crate::inventory::{Host, Inventory, Jump, Role, Sudo, SudoMethod};
 
 /// Labels that say what a node is; they follow from its role.
 const ROLE_LABELS: [&str; 2] = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
@@ -17,7 +17,7 @@ pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
     let mut addresses = BTreeMap::new();
     let mut reached = BTreeMap::new();
-    let nodes = inventory.nodes();
+    let nodes = inventory.machines();
     for (index, (host, node)) in inventory.hosts.iter().zip(&nodes).enumerate() {
         let path = under(&at(["hosts"]), index);
         if !is_dns_label(&host.name) {
@@ -54,10 +54,39 @@ pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
                 "use the address by which the other nodes reach it",
             ));
         }
+        if host.role == Role::Etcd {
+            dedicated(inventory, host, &path, found);
+        }
         check_host(inventory, host, &path, found);
     }
     check_settings(inventory, found);
     control_planes(inventory, found);
+}
+
+/// A host for etcd alone.
+fn dedicated(inventory: &Inventory, host: &Host, path: &Path, found: &mut Vec<Finding>) {
+    if !inventory.etcd.runs_on(&host.name) {
+        found.push(Finding::error(
+            under(path, "role"),
+            format!("\"{}\" is for etcd alone, and [etcd] does not name it", shown(&host.name)),
+            "set mode = \"external\" in [etcd] and put the host into its `hosts`, or give it another role",
+        ));
+    }
+    let set = [("labels", !host.labels.is_empty()), ("taints", !host.taints.is_empty())];
+    for (key, _) in set.into_iter().filter(|(_, set)| *set) {
+        found.push(Finding::warning(
+            under(path, key),
+            format!("`{key}` has no effect on a host that is no node of the cluster"),
+            "remove it",
+        ));
+    }
+    if inventory.registry.is_served_by(&host.name) {
+        found.push(Finding::error(
+            under(path, "role"),
+            format!("\"{}\" is for etcd alone, and [registry] names it", shown(&host.name)),
+            "let nodes of the cluster serve images",
+        ));
+    }
 }
 
 fn control_planes(inventory: &Inventory, found: &mut Vec<Finding>) {
@@ -72,13 +101,7 @@ fn control_planes(inventory: &Inventory, found: &mut Vec<Finding>) {
         found.push(Finding::warning(
             at(["hosts"]),
             format!("{count} control planes are an even number"),
-            format!(
-                "etcd needs a majority: {count} members survive no more failures than {}, and there are more of them \
-                 to fail; use {} or {}",
-                count - 1,
-                count - 1,
-                count + 1
-            ),
+            super::etcd::majority(count),
         ));
     }
 }

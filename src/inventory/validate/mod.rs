@@ -5,6 +5,7 @@ mod calendar;
 mod charts;
 mod cluster;
 mod endpoint;
+mod etcd;
 mod files;
 mod hosts;
 mod judge;

@@ -128,7 +128,7 @@ fn room(inventory: &Inventory, index: usize, net: IpNet, found: &mut Vec<Finding
         return;
     }
     let path = under(&at(["network", "pods"]), index);
-    let nodes = inventory.hosts.len() as u128;
+    let nodes = inventory.nodes().len() as u128;
     let Some(bits) = share.checked_sub(net.prefix_len()) else {
         found.push(Finding::error(
             path,
