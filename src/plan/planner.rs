@@ -184,17 +184,17 @@ fn join(
     let local_balancer = inv.endpoint.mode == EndpointMode::Haproxy;
     let endpoint = inv.api_endpoint();
     let step_id = format!("{}/{}/kubeadm", phase.as_str(), node.name);
-    let hosts_block = |to: String| Action::WriteBlock {
+    let hosts_block = |to: &[String]| Action::WriteBlock {
         path: "/etc/hosts".into(),
         marker: HOSTS_MARKER.into(),
-        lines: vec![format!("{to} {}", endpoint.host)],
+        lines: to.iter().map(|to| format!("{to} {}", endpoint.host)).collect(),
     };
     let mark = |steps: &mut HostSteps<'_>| {
         let content = format!("{}\n", inv.cluster.name);
         let action = Action::WriteFile { path: JOINED_FILE.into(), content, mode: 0o644 };
         steps.add(phase, "joined", action, "marks that the host was seen whole")
     };
-    let own_endpoint = (|| hosts_block("127.0.0.1".into()), "the endpoint's name means the host itself");
+    let own_endpoint = (|| hosts_block(&["127.0.0.1".into()]), "the endpoint's name means the host itself");
     if membership == Membership::Member {
         // kubeadm has no more business on a member, whatever else is not as it should be there.
         if local_balancer {
@@ -221,7 +221,9 @@ fn join(
             let id = steps.add(
                 phase,
                 "endpoint-bootstrap",
-                hosts_block(address.address.to_string()),
+                // The host itself comes first: kube-proxy keeps the hosts file that it was started with, and would hang on
+                // this sponsor for as long as it runs. Until the own balancer is up, that is refused and the other taken.
+                hosts_block(&["127.0.0.1".into(), address.address.to_string()]),
                 format!("{} is reached through {} while joining", endpoint.host, address.name),
             );
             steps.when(When::OnlyWith(vec![step_id.clone()]));

@@ -8,14 +8,14 @@ use std::time::Duration;
 use super::harness::{Lab, stderr, stdout};
 use super::upgrade::{Reader, WORKLOAD, ask};
 
-/// The lab's inventory without these hosts, and with a drain that ends soon.
+/// The lab's inventory without these hosts, and with a drain that ends soon after a pod's own grace of 30 s.
 fn without(lab: &Lab, file: &str, hosts: &[&str]) -> String {
     lab.edited(file, |text| {
         let mut parts = text.split("\n[[hosts]]\n");
         let head = parts.next().unwrap().to_owned();
         let stays = |h: &&str| !hosts.iter().any(|name| h.starts_with(&format!("name = \"{name}\"")));
         let rest: String = parts.filter(stays).map(|h| format!("\n[[hosts]]\n{h}")).collect();
-        format!("{head}{rest}\n[upgrade.drain]\ntimeout_s = 20\n")
+        format!("{head}{rest}\n[upgrade.drain]\ntimeout_s = 45\n")
     })
 }
 
