@@ -113,9 +113,27 @@ pub(crate) fn ready_pods_probe(node: &str) -> Probe {
     shell_probe("ready-pods", &[node])
 }
 
-/// Reads the answer to [`ready_pods_probe`].
+/// Reads the answer to [`ready_pods_probe`]. Static pods are left out: what the API says of them comes a minute late, and no
+/// Service goes by it.
 pub(crate) fn ready_pods(answer: &Answer) -> BTreeMap<String, bool> {
     let Answer::Shell { stdout, .. } = answer else { return BTreeMap::new() };
-    let line = |line: &str| line.split_once(' ').map(|(name, ready)| (name.to_owned(), ready.trim() == "True"));
+    let line = |line: &str| match *line.split_whitespace().collect::<Vec<_>>() {
+        [name, ready] => Some((name.to_owned(), ready == "True")),
+        _ => None,
+    };
     stdout.lines().filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn static_pods_are_not_waited_for() {
+        let stdout =
+            "node True\nkube-system/etcd-cp1 False aac2676f\nkube-system/kube-proxy-kd8qn True \ndefault/web False \n";
+        let found = ready_pods(&Answer::Shell { code: 0, stdout: stdout.into(), stderr: String::new() });
+        let found: Vec<_> = found.iter().map(|(name, ready)| (name.as_str(), *ready)).collect();
+        assert_eq!(found, [("default/web", false), ("kube-system/kube-proxy-kd8qn", true), ("node", true)]);
+    }
 }

@@ -57,10 +57,10 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
         "kubeadm-status",
         "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s -n kube-system get configmap kubeadm-config -o 'jsonpath={.data.ClusterStatus}'\n",
     ),
-    // The node, and its pods that have not ended: name and readiness, one a line.
+    // The node, and its pods that have not ended: name and readiness, one a line; and of a static pod's mirror, what makes it one.
     (
         "ready-pods",
-        "export PATH=$PATH:/usr/local/bin\nk=\"kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get\"\nr='{.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}'\n$k node \"$1\" -o \"jsonpath=node $r\" || exit 1\n$k pods --all-namespaces --field-selector \"spec.nodeName=$1,status.phase=Running\" -o \"jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} $r{end}\"\n",
+        "export PATH=$PATH:/usr/local/bin\nk=\"kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get\"\n$k node \"$1\" -o 'jsonpath=node {.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}' || exit 1\n$k pods --all-namespaces --field-selector \"spec.nodeName=$1,status.phase=Running\" -o 'jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {.status.conditions[?(@.type==\"Ready\")].status} {.metadata.annotations.kubernetes\\.io/config\\.mirror}{\"\\n\"}{end}'\n",
     ),
     (
         "namespace",

@@ -22,6 +22,8 @@ spec:
   template:
     metadata: {labels: {app: web}}
     spec:
+      # The shell's httpd ends on no signal.
+      terminationGracePeriodSeconds: 10
       affinity:
         podAntiAffinity:
           preferredDuringSchedulingIgnoredDuringExecution:

@@ -71,7 +71,7 @@ pub(super) async fn pass(
 
 async fn all_back(ctx: &Context, host: &str, nodes: &[&str], wave: &Wave<'_>, error: Error) -> Error {
     let mut error =
-        Error::failed(format!("{error}; {} after it was upgraded, {} s given", nodes.join(", "), wave.timeout_s))
+        Error::failed(format!("{} was not well within {} s of its upgrade: {error}", nodes.join(", "), wave.timeout_s))
             .on(host)
             .source(error);
     for node in nodes {
