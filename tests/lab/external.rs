@@ -41,7 +41,8 @@ fn built(lab: &Lab) {
     let out = lab.provision(&["status", "-i", &lab.inventory()]);
     assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
     print!("{}", stdout(&out));
-    assert_eq!(stdout(&out).lines().filter(|l| l.contains(" member ") && l.ends_with(" etcd")).count(), 3);
+    let counts = |l: &&str| (l.contains(" member ") || l.contains(" leader ")) && l.ends_with(" etcd");
+    assert_eq!(stdout(&out).lines().filter(counts).count(), 3);
     for node in ["w1", "w2", "w3"] {
         lab.must(node, "! ls /usr/local/bin/kubelet /usr/local/bin/containerd /etc/kubernetes");
         lab.must(node, "[ $(stat -c %a-%U /etc/provision/etcd/*.key | sort -u) = 600-root ]");

@@ -15,7 +15,7 @@ fn without(lab: &Lab, file: &str, hosts: &[&str]) -> String {
         let head = parts.next().unwrap().to_owned();
         let stays = |h: &&str| !hosts.iter().any(|name| h.starts_with(&format!("name = \"{name}\"")));
         let rest: String = parts.filter(stays).map(|h| format!("\n[[hosts]]\n{h}")).collect();
-        format!("{head}{rest}\n[upgrade.drain]\ntimeout_s = 45\n")
+        format!("{head}{rest}\n[upgrade.drain]\ntimeout_s = 60\n")
     })
 }
 
