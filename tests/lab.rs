@@ -108,7 +108,7 @@ fn a_chart_lives() {
     let out = lab.apply();
     assert!(out.status.success(), "{}", stderr(&out));
     assert_eq!(chart::page(&lab), "good morning");
-    assert_eq!(lab.plan().0, 0);
+    lab.settled();
 }
 
 /// To another version of Kubernetes, with a workload that is asked and an API that is written to all along.
@@ -262,7 +262,7 @@ fn whole(lab: &Lab) {
     assert_eq!(hosts.iter().filter(|h| h["etcd"] == "member").count(), 3, "{status:#}");
     let out = lab.apply();
     assert!(out.status.success() && stdout(&out).ends_with("no changes\n"), "{}{}", stdout(&out), stderr(&out));
-    assert_eq!(lab.plan().0, 0);
+    lab.settled();
     for node in lab.nodes() {
         let (_, left) = lab.exec(&node, "ls /run/provision/*.in /run/provision/*.yaml 2>/dev/null");
         assert_eq!(left.trim(), "", "{node} keeps the input of its join");
@@ -328,7 +328,7 @@ fn reset_and_rejoin(lab: &Lab, before: &str) {
     assert!(code == 1 && said.contains("w2") && said.contains("was it rebooted?"), "{code}: {said}");
     let out = lab.apply();
     assert!(out.status.success(), "{}", stderr(&out));
-    assert_eq!(lab.plan().0, 0);
+    lab.settled();
 }
 
 /// A host without power: exit 4 naming it, nobody else disturbed; once it is back a run converges.
@@ -341,7 +341,7 @@ fn lost_host(lab: &Lab) {
     lab.power_on("w1");
     let out = lab.apply();
     assert!(out.status.success(), "{}", stderr(&out));
-    assert_eq!(lab.plan().0, 0);
+    lab.settled();
 }
 
 /// The journals of all that happened hold together, and hold no secret.

@@ -134,6 +134,17 @@ impl Lab {
         (code, plan["steps"].as_array().unwrap().clone())
     }
 
+    /// A plan changes nothing.
+    pub fn settled(&self) {
+        let (code, steps) = self.plan();
+        assert_eq!(
+            code,
+            0,
+            "{:#?}",
+            steps.iter().filter(|s| !s["id"].as_str().unwrap().starts_with("verify/")).collect::<Vec<_>>()
+        );
+    }
+
     /// The ids of the steps that change something.
     pub fn changes(&self, steps: &[serde_json::Value]) -> Vec<String> {
         let id = |s: &serde_json::Value| s["id"].as_str().unwrap().to_owned();
