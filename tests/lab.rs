@@ -24,6 +24,8 @@ mod upgrade;
 #[path = "lab/watch.rs"]
 mod watch;
 
+use std::time::Duration;
+
 use harness::{Lab, same, stderr, stdout};
 
 #[test]
@@ -338,7 +340,17 @@ fn lost_host(lab: &Lab) {
     let out = lab.apply();
     assert_eq!(out.status.code(), Some(4), "{}", stderr(&out));
     assert!(stderr(&out).contains("w1"), "{}", stderr(&out));
+    // The API calls a node without power Ready for 40 s: only a new report tells that it is back.
+    let report = "jsonpath={range .status.conditions[?(@.type==\"Ready\")]}{.status} {.lastHeartbeatTime}{end}";
+    let report = || lab.kubectl(&lab.file("admin.conf"), &["get", "node", "w1", "-o", report]);
+    let last = report().split_once(' ').unwrap().1.to_owned();
     lab.power_on("w1");
+    let is_back = (0..90).any(|_| {
+        std::thread::sleep(Duration::from_secs(1));
+        let now = report();
+        now.starts_with("True") && !now.ends_with(&last)
+    });
+    assert!(is_back, "{}", report());
     let out = lab.apply();
     assert!(out.status.success(), "{}", stderr(&out));
     lab.settled();

@@ -95,19 +95,18 @@ impl Lab {
     }
 
     pub fn provision(&self, args: &[&str]) -> Output {
+        let begun = std::time::Instant::now();
         let out = self.command(args).output().unwrap();
-        self.write_down(args, &out);
+        self.write_down(args, &out, begun.elapsed());
         out
     }
 
     /// Adds a command and its answer to what the day-two guide of the README is pasted from, and evidence is kept of.
-    fn write_down(&self, args: &[&str], out: &Output) {
+    fn write_down(&self, args: &[&str], out: &Output, took: Duration) {
         let here = format!("{}/", self.dir.display());
-        let code = out
-            .status
-            .code()
-            .map_or_else(String::new, |c| if c == 0 { String::new() } else { format!("[exit {c}]\n") });
-        let text = format!("$ provision {}\n{}{}{code}\n", args.join(" "), stderr(out), stdout(out)).replace(&here, "");
+        let (said, code, took) = (stderr(out) + &stdout(out), out.status.code().unwrap_or(-1), took.as_secs_f32());
+        let text =
+            format!("$ provision {}\n{said}[exit {code} after {took:.1} s]\n\n", args.join(" ")).replace(&here, "");
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(self.transcript()).unwrap();
         std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
     }
