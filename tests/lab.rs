@@ -79,40 +79,6 @@ fn a_first_node_endpoint() {
     assert_eq!(ready.lines().filter(|l| l.contains(" Ready ")).count(), 2, "{ready}");
 }
 
-/// The project's own sample chart: installed, upgraded, rolled back when its upgrade does not run, mended.
-#[test]
-#[ignore = "needs root and podman; run by tests/run"]
-fn a_chart_lives() {
-    let upstream = chart::Upstream::start();
-    let lab = Lab::prepare_with("chart", 1, 1, Some(&upstream.inventory()));
-    // Behind the gap there is no helm to fetch either.
-    drop(upstream);
-    lab.is_cut_off();
-    let out = lab.apply();
-    assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
-    assert_eq!(chart::page(&lab), "good morning");
-    assert_eq!(lab.plan(), (0, vec![]));
-
-    let evening = lab.edited("evening.toml", |t| t.replace("good morning", "good evening"));
-    let out = lab.provision(&["apply", "-y", "-i", &evening, "-b", &lab.bundle()]);
-    assert!(out.status.success(), "{}", stderr(&out));
-    assert_eq!(chart::page(&lab), "good evening");
-
-    // A page that never comes: helm puts the release back to what ran, and the error says so.
-    let broken = lab.edited("broken.toml", |t| {
-        t.replace("message = \"good morning\"", "message = \"good night\"\nreadyPath = \"/missing\"")
-    });
-    let out = lab.provision(&["apply", "-y", "-i", &broken, "-b", &lab.bundle()]);
-    assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
-    assert!(stderr(&out).contains("rolled back"), "{}", stderr(&out));
-    assert_eq!(chart::page(&lab), "good evening");
-
-    let out = lab.apply();
-    assert!(out.status.success(), "{}", stderr(&out));
-    assert_eq!(chart::page(&lab), "good morning");
-    lab.settled();
-}
-
 /// To another version of Kubernetes, with a workload that is asked and an API that is written to all along.
 #[test]
 #[ignore = "needs root and podman; run by tests/run"]

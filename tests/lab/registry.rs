@@ -1,4 +1,5 @@
-//! The built-in registry, out of a bundle that was carried over as last month's bundle, a delta and volumes.
+//! The built-in registry, out of a bundle that was carried over as last month's bundle, a delta and volumes; and the chart that is
+//! pulled from it.
 
 use std::process::Command;
 
@@ -21,9 +22,9 @@ fn a_builtin_registry() {
     drop(upstream);
     lab.is_cut_off();
     // With this endpoint the balancer's image is the chart's alone: it has to be pulled.
-    let inventory = lab.edited("builtin.toml", |t| {
-        t.replace("mode = \"haproxy\"\nimage = \"docker.io/library/haproxy:2.6\"", "mode = \"first-node\"")
-    });
+    let builtin =
+        |t: &str| t.replace("mode = \"haproxy\"\nimage = \"docker.io/library/haproxy:2.6\"", "mode = \"first-node\"");
+    let inventory = lab.edited("builtin.toml", builtin);
     let bundle = carried_over(&lab, &base, &inventory);
     let both = ["-i", &inventory, "-b", &bundle];
     lab.must("w1", "iptables -I INPUT -p tcp --dport 5443 -j REJECT --reject-with tcp-reset");
@@ -43,6 +44,7 @@ fn a_builtin_registry() {
     assert_eq!(out.status.code(), Some(0), "{}{}", stdout(&out), stderr(&out));
 
     drift(&lab, &both);
+    a_chart_lives(&lab, &bundle, builtin);
 
     // Gone altogether: the others go on pulling.
     lab.power_off("w1");
@@ -94,4 +96,28 @@ fn drift(lab: &Lab, both: &[&str]) {
     assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
     assert_eq!(plan(), Vec::<String>::new());
     lab.must("w2", "systemctl is-active provision-registry");
+}
+
+/// The project's own sample chart: upgraded, put back by helm when its upgrade does not run, mended.
+fn a_chart_lives(lab: &Lab, bundle: &str, builtin: impl Fn(&str) -> String) {
+    let apply = |file: &str, from: &str, to: &str| {
+        let inventory = lab.edited(file, |t| builtin(t).replace(from, to).replace("timeout_s = 60", "timeout_s = 30"));
+        lab.provision(&["apply", "-y", "-i", &inventory, "-b", bundle])
+    };
+    let out = apply("evening.toml", "good morning", "good evening");
+    assert!(out.status.success(), "{}", stderr(&out));
+    assert_eq!(chart::page(lab), "good evening");
+
+    // A page that never comes: helm puts the release back to what ran, and the error says so.
+    let never = "message = \"good night\"\nreadyPath = \"/missing\"";
+    let out = apply("broken.toml", "message = \"good morning\"", never);
+    assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
+    assert!(stderr(&out).contains("rolled back"), "{}", stderr(&out));
+    assert_eq!(chart::page(lab), "good evening");
+
+    let out = apply("morning.toml", "", "");
+    assert!(out.status.success(), "{}", stderr(&out));
+    assert_eq!(chart::page(lab), "good morning");
+    let out = lab.provision(&["plan", "--detailed-exitcode", "-i", &lab.file("morning.toml"), "-b", bundle]);
+    assert_eq!(out.status.code(), Some(0), "{}{}", stdout(&out), stderr(&out));
 }
