@@ -104,3 +104,4 @@ row "gates of the waves (soak 0)" "" "$(steps 'gate-.*')"
 row "labels, addons, verify" "" "$(phases 'label|addons|verify')"
 row "whole" "$(floor whole)" "$apply"
 awk -v a="$apply" -v f="$(floor whole)" 'BEGIN { printf "ratio %.2f\n", a / f }'
+echo "slowest steps of apply: $(events '[.[] | select(.event == "step-ended")] | sort_by(-.seconds)[:5][] | "\(.seconds | round) s \(.step)"' | jq -sr 'join(", ")')"
