@@ -22,4 +22,5 @@ quick:
 bench:
     tests/plan/bench.sh
     tests/lab/bench.sh
+    tests/lab/bench_upgrade.sh
     tests/bundle/bench.sh

@@ -12,59 +12,9 @@ use super::harness::{Lab, stderr, stdout};
 pub const FROM: &str = "v1.20.2";
 pub const TO: &str = "1.20.5";
 
-pub const WORKLOAD: &str = r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      # The shell's httpd ends on no signal.
-      terminationGracePeriodSeconds: 10
-      affinity:
-        podAntiAffinity:
-          preferredDuringSchedulingIgnoredDuringExecution:
-          - weight: 100
-            podAffinityTerm: {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: web}}}
-      containers:
-      - name: web
-        image: docker.io/library/busybox:1.36
-        imagePullPolicy: Never
-        command: ["/bin/sh", "-c", "exec busybox httpd -f -p 8080 -h /etc"]
-        readinessProbe: {httpGet: {path: /hostname, port: 8080}, periodSeconds: 2}
-        lifecycle: {preStop: {exec: {command: ["/bin/sleep", "8"]}}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec:
-  type: NodePort
-  selector: {app: web}
-  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
----
-apiVersion: policy/v1beta1
-kind: PodDisruptionBudget
-metadata: {name: web}
-spec: {minAvailable: 1, selector: {matchLabels: {app: web}}}
-"#;
+pub const WORKLOAD: &str = include_str!("web.yaml");
 
-/// Writes through the endpoint as this node has it, and writes once more what failed.
-const WRITER: &str = r#"
-n=0 well=0 again=0 lost=0
-k="kubectl --kubeconfig /run/admin.conf --request-timeout=8s"
-until $k create configmap probe --from-literal=n=0; do sleep 1; done
-while [ ! -e /run/stop ]; do
-    n=$((n + 1)); p="{\"data\":{\"n\":\"$n\"}}"
-    if $k patch configmap probe -p "$p"; then well=$((well + 1))
-    elif sleep 1; $k patch configmap probe -p "$p"; then again=$((again + 1))
-    else lost=$((lost + 1)); fi
-    echo "$well $again $lost" >/run/writes.partial; mv /run/writes.partial /run/writes
-    sleep 0.3
-done
-"#;
+const WRITER: &str = include_str!("writer.sh");
 
 /// Asks the workload through every node in turn until it is dropped.
 pub struct Reader {

@@ -16,7 +16,7 @@ const KUBECTL: [&str; 3] = ["kubectl", "--kubeconfig", "/etc/kubernetes/admin.co
 /// Between two looks; a look is one round trip.
 const PAUSE: Duration = Duration::from_millis(700);
 /// Between two looks of an upgrade, which take longer and go on for longer.
-pub(super) const UPGRADE_PAUSE: Duration = Duration::from_secs(2);
+pub(super) const UPGRADE_PAUSE: Duration = Duration::from_secs(1);
 
 pub(in crate::exec) fn kubectl<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
     Command::new(KUBECTL.into_iter().chain(args))
