@@ -59,8 +59,9 @@ pub(super) fn inventory(
         // good: it is told not to count disk.
         out.push_str("featureGates = { LocalStorageCapacityIsolation = false }\n");
     }
+    // Everybody waits for nodes to be Ready: a kubelet that is not at its first look looks again sooner than after 10 s.
     out.push_str(
-        "imageGCHighThresholdPercent = 100\n\
+        "nodeStatusUpdateFrequency = \"4s\"\nnodeStatusReportFrequency = \"5m\"\nimageGCHighThresholdPercent = 100\n\
          evictionHard = { \"memory.available\" = \"50Mi\", \"nodefs.available\" = \"1%\", \"imagefs.available\" = \"1%\" }\n\n\
          [kube_proxy.config]\nconntrack = { maxPerCore = 0, min = 0 }\n\n\
          [preflight]\nfree_disk_mib = 2048\n",
