@@ -34,7 +34,9 @@ pub(super) async fn join(ctx: &Context, host: &str, plan: &Join<'_>) -> Result<(
     }
     let mut last = Error::failed("there is no control plane to join through").on(host);
     for sponsor in plan.sponsors {
-        let credentials = match credentials(ctx, sponsor, plan.control_plane).await {
+        // CAs that somebody else keeps have no keys to share, and their certificates are on the host already.
+        let uploads = plan.control_plane && !ctx.inventory.certificates.is_external();
+        let credentials = match credentials(ctx, sponsor, uploads).await {
             Ok(credentials) => credentials,
             Err(error) => {
                 last = error;
@@ -83,12 +85,12 @@ fn kubeadm<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
 }
 
 /// Fresh credentials: a token lives 24 hours and a certificate key 2, so neither is kept from one join to the next.
-async fn credentials(ctx: &Context, sponsor: &str, control_plane: bool) -> Result<Credentials> {
+async fn credentials(ctx: &Context, sponsor: &str, uploads: bool) -> Result<Credentials> {
     let made = ctx
         .must(sponsor, kubeadm(["token", "create", "--ttl", "15m", "--description", "provision"]), "make a join token")
         .await?;
     let token = token(&made.text()).map_err(|e| e.on(sponsor))?;
-    let certificate_key = if control_plane { Some(upload_certs(ctx, sponsor).await?) } else { None };
+    let certificate_key = if uploads { Some(upload_certs(ctx, sponsor).await?) } else { None };
     let Answer::File(file) = ctx.ask(sponsor, Probe::Content(CA.into())).await? else {
         return Err(Error::failed(format!("there is no {CA}")).on(sponsor));
     };
