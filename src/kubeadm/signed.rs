@@ -182,8 +182,8 @@ mod tests {
         let mut params = CertificateParams::new(request.sans.clone())?;
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, request.common_name.as_str());
-        for o in &request.organization {
-            params.distinguished_name.push(DnType::OrganizationName, o.as_str());
+        if let Some(group) = &request.organization {
+            params.distinguished_name.push(DnType::OrganizationName, group.as_str());
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         Ok(params)

@@ -101,3 +101,137 @@ pub(super) fn place(
     steps.after(previous.iter().cloned());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa, KeyPair};
+
+    use super::super::planner_tests::{bare, bundle, inventory, member};
+    use super::super::{Observations, Step, assemble, desired};
+    use super::*;
+    use crate::error::Kind;
+    use crate::exec::pki::{KeyOrder, make_keys};
+    use crate::inventory::{Authorities, CertificatesMode};
+    use crate::kubeadm::Placed;
+
+    type Tested = std::result::Result<(), Box<dyn std::error::Error>>;
+    type Ca = CertifiedIssuer<'static, KeyPair>;
+
+    fn ca() -> std::result::Result<Ca, rcgen::Error> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate()?)
+    }
+
+    /// Two control planes and a worker, and a CA for all.
+    fn external() -> std::result::Result<(Inventory, Ca), rcgen::Error> {
+        let (mut inv, ca) = (inventory(2, 1), ca()?);
+        inv.certificates.mode = CertificatesMode::External;
+        let pem = Some(ca.pem());
+        inv.certificates.authorities =
+            Authorities { ca: pem.clone(), front_proxy_ca: pem.clone(), etcd_ca: pem };
+        Ok((inv, ca))
+    }
+
+    /// What `certs csr` and `certs install` leave on a host.
+    fn give(inv: &Inventory, node: &Node, ca: &Ca, host: &mut HostFacts) -> Tested {
+        let dir = tempfile::tempdir()?;
+        let wanted = requests(inv, node)?;
+        let order = KeyOrder { dir: dir.path().into(), service_accounts: false, requests: wanted.clone() };
+        let made = make_keys(&order)?;
+        for (name, csr) in &made.requests {
+            let cert = CertificateSigningRequestParams::from_pem(csr)?.signed_by(ca)?.pem();
+            host.keys.certificates.insert(name.clone(), cert);
+        }
+        host.keys.keys = made.made.into_iter().chain([SERVICE_ACCOUNTS.to_owned()]).collect();
+        host.keys.requests = made.requests;
+        host.keys.service_accounts = node.role.is_control_plane().then(|| "the same".to_owned());
+        host.now_s = 1_893_456_000;
+        Ok(())
+    }
+
+    fn given(inv: &Inventory, ca: &Ca) -> std::result::Result<Facts, Box<dyn std::error::Error>> {
+        let mut facts = bare(inv);
+        for node in inv.nodes() {
+            if let Some(host) = facts.hosts.get_mut(&node.name) {
+                give(inv, &node, ca, host)?;
+            }
+        }
+        Ok(facts)
+    }
+
+    fn refused(inv: &Inventory, facts: &Facts) -> String {
+        match desired(inv, &bundle(), facts) {
+            Err(e) if e.kind() == Kind::Refused => e.report(),
+            other => panic!("{:?}", other.map(|all| all.len())),
+        }
+    }
+
+    #[test]
+    fn nothing_is_begun_before_every_certificate_is_there() -> Tested {
+        let (inv, ca) = external()?;
+        let said = refused(&inv, &bare(&inv));
+        assert!(said.contains("cp0: apiserver: no key was made") && said.contains("and 14 more"), "{said}");
+        assert!(HOW_TO_SIGN.iter().all(|hint| said.contains(hint)), "{said}");
+
+        let good = given(&inv, &ca)?;
+        let but = |change: &dyn Fn(&mut HostFacts)| {
+            let mut facts = good.clone();
+            if let Some(host) = facts.hosts.get_mut("cp1") {
+                change(host);
+            }
+            refused(&inv, &facts)
+        };
+        let said = but(&|h| drop(h.keys.certificates.remove("etcd-peer")));
+        assert!(said.contains("cp1: etcd-peer: its certificate is not there"), "{said}");
+        let said = but(&|h| h.keys.keys.retain(|k| k != "kubelet"));
+        assert!(said.contains("cp1: kubelet: no key was made"), "{said}");
+        let said = but(&|h| h.now_s = i64::MAX);
+        assert!(said.contains("cp1: apiserver: it held until"), "{said}");
+        let said = but(&|h| h.keys.service_accounts = Some("another".into()));
+        assert!(said.contains("do not have the same key for service account tokens"), "{said}");
+        let said = but(&|h| {
+            let foreign = good.hosts["cp0"].keys.certificates["apiserver"].clone();
+            h.keys.certificates.insert("apiserver".into(), foreign);
+        });
+        assert!(said.contains("cp1: apiserver: its public key is not that of the node's key"), "{said}");
+        Ok(())
+    }
+
+    #[test]
+    fn certificates_are_placed_right_before_kubeadm() -> Tested {
+        let (inv, ca) = external()?;
+        let facts = given(&inv, &ca)?;
+        let steps: Vec<Step> = assemble(&desired(&inv, &bundle(), &facts)?, &Observations::new());
+        for (phase, host) in [("init", "cp0"), ("join-control-plane", "cp1"), ("join-worker", "w0")] {
+            let step = |what: &str| {
+                let id = format!("{phase}/{host}/{what}");
+                steps.iter().find(|s| s.id == id).ok_or(id)
+            };
+            assert!(step("kubeadm")?.needs.contains(&step("certificates")?.id), "{host}");
+            let Action::PlaceCertificates { placed } = &step("certificates")?.action else { panic!("{host}") };
+            let accounts = placed.iter().any(|p| matches!(p, Placed::ServiceAccounts { .. }));
+            assert_eq!(accounts, host != "w0");
+            match &step("kubeadm")?.action {
+                Action::KubeadmInit { config, .. } => assert!(config.contains("rotate-certificates")),
+                Action::KubeadmJoin { config, ignore_preflight_errors, .. } => {
+                    assert!(config.contains("rotate-certificates"));
+                    assert!(ignore_preflight_errors.iter().any(|e| e.contains("kubelet.conf")));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        // The second control plane is not begun before the first is in.
+        let early = steps.iter().find(|s| s.id == "join-control-plane/cp1/certificates").map(|s| s.needs.clone());
+        assert!(early.is_some_and(|needs| needs.iter().any(|n| n == "init/cp0/joined")));
+
+        // On a member kubeadm has no more business, nor has this.
+        let mut living = facts.clone();
+        for host in living.hosts.values_mut() {
+            member(host, true);
+        }
+        let ids: Vec<String> = desired(&inv, &bundle(), &living)?.into_iter().map(|d| d.id).collect();
+        assert!(!ids.iter().any(|id| id.ends_with("/certificates")));
+        Ok(())
+    }
+}
