@@ -15,10 +15,11 @@ use crate::inventory::{EtcdMode, Inventory, Node};
 use crate::version::KubeVersion;
 
 /// The group that may do everything, whatever the cluster's roles say.
-pub(super) const MASTERS: &str = "system:masters";
+const MASTERS: &str = "system:masters";
 /// The group that kubeadm binds to cluster-admin, from 1.29 on.
-pub(super) const CLUSTER_ADMINS: &str = "kubeadm:cluster-admins";
-const CLUSTER_ADMINS_SINCE: u32 = 29;
+const CLUSTER_ADMINS: &str = "kubeadm:cluster-admins";
+/// The minor that brought that group, and an upgrade to which has kubeadm sign a certificate of its own.
+pub(crate) const CLUSTER_ADMINS_SINCE: u32 = 29;
 const KUBELET: &str = "kubelet";
 const CONFIG_DIR: &str = "/etc/kubernetes";
 const PKI_DIR: &str = "/etc/kubernetes/pki";

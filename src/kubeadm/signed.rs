@@ -8,7 +8,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer as _;
 
-use super::requests::{CLUSTER_ADMINS, MASTERS, Request, Usage};
+use super::requests::{Request, Usage};
 use crate::pem::certificate_pem;
 
 /// A certificate that is what was asked for.
@@ -75,9 +75,7 @@ fn subject(request: &Request, cert: &X509Certificate<'_>) -> Option<String> {
     let names = text(name.iter_common_name().map(|a| a.as_str().ok()).collect());
     let groups = text(name.iter_organization().map(|a| a.as_str().ok()).collect());
     let wanted: Vec<String> = request.organization.iter().cloned().collect();
-    // A cluster of a version before that group goes on with what it has.
-    let before = wanted == [CLUSTER_ADMINS] && groups == [MASTERS];
-    if names == [request.common_name.as_str()] && (groups == wanted || before) {
+    if names == [request.common_name.as_str()] && groups == wanted {
         return None;
     }
     let group = request.organization.as_ref().map_or_else(|| "no O".to_owned(), |o| format!("O={o}"));
@@ -210,7 +208,7 @@ mod tests {
         let foreign = params(&wanted)?.serialize_request(&stranger)?.pem()?;
         assert!(why(&by(&ours, &foreign)?).contains("not that of the node's key"));
         let of = |request: &Request| by(&ours, &params(request)?.serialize_request(&key)?.pem()?);
-        let masters = Request { organization: Some(MASTERS.into()), ..wanted.clone() };
+        let masters = Request { organization: Some("system:masters".into()), ..wanted.clone() };
         assert!(why(&of(&masters)?).contains("has to have CN=system:node:a and O=system:nodes"));
         let nobody = Request { common_name: "x".into(), ..wanted.clone() };
         assert!(why(&of(&nobody)?).contains("its subject is"));
@@ -225,19 +223,6 @@ mod tests {
             assert!(judge(bad).is_err(), "{bad:?}");
         }
         assert!(why(&key.serialize_pem()).contains("private key"));
-        Ok(())
-    }
-
-    #[test]
-    fn the_admin_of_a_cluster_from_before_its_group_is_taken() -> Tested {
-        let ours = ca("bank")?;
-        let key = KeyPair::generate()?;
-        let wanted = Request { organization: Some(CLUSTER_ADMINS.into()), ..request() };
-        let old = Request { organization: Some(MASTERS.into()), ..request() };
-        let csr = params(&old)?.serialize_request(&key)?.pem()?;
-        let text = CertificateSigningRequestParams::from_pem(&csr)?.signed_by(&ours)?.pem();
-        assert!(signed(&wanted, &ours.pem(), &csr, &text, NOW).is_ok());
-        assert!(signed(&old, &ours.pem(), &csr, &text, NOW).is_ok());
         Ok(())
     }
 }

@@ -24,7 +24,15 @@ pub(super) struct Join<'a> {
 
 pub(super) async fn init(ctx: &Context, host: &str, config: &str, skip: &[String], ignore: &[String]) -> Result<()> {
     let config = if pending(ctx, host, "init").await? { None } else { Some(config) };
-    run_kubeadm(ctx, host, "init", config, skip, ignore).await
+    run_kubeadm(ctx, host, "init", config, skip, ignore).await?;
+    if ctx.inventory.certificates.is_external() {
+        // A kubelet shows its static pods to the API when it begins with them, if it is registered by then, or a minute and
+        // more later; kubeadm looks there for etcd's members, and every join waits for it. Where the kubelet's certificate
+        // rotates kubeadm itself ends with this restart.
+        let restart = Command::new(["systemctl", "restart", "kubelet.service"]);
+        ctx.must(host, restart, "restart the kubelet").await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn join(ctx: &Context, host: &str, plan: &Join<'_>) -> Result<()> {

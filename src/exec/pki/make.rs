@@ -114,7 +114,9 @@ fn service_accounts(dir: &Path) -> Result<bool> {
 /// A file for root alone, whole or not at all.
 fn write(path: &Path, content: &[u8]) -> Result<()> {
     let writing = || format!("failed to write {}", path.display());
-    let partial = path.with_added_extension("partial");
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
     match std::fs::remove_file(&partial) {
         Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::failed(writing()).source(e)),
         _ => {}

@@ -34,6 +34,13 @@ pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
             _ => {}
         }
     }
+    if certificates.is_external() && inventory.backup.schedule.is_some() {
+        found.push(Finding::error(
+            at(["backup", "schedule"]),
+            "a backup holds the keys of the cluster's CAs, and somebody else keeps them",
+            "remove the schedule, and save etcd with `etcdctl snapshot save` on a control plane",
+        ));
+    }
     if certificates.is_external() && !inventory.etcd.hosts.is_empty() {
         found.push(Finding::error(
             at(["etcd", "hosts"]),
