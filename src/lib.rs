@@ -19,6 +19,7 @@ pub mod inventory;
 pub mod kubeadm;
 pub mod lab;
 pub mod packages;
+mod pem;
 pub mod phase;
 pub mod plan;
 pub mod registry;

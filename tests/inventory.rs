@@ -155,6 +155,47 @@ fn the_ca_of_a_registry_is_read_beside_the_inventory_and_holds_no_key() -> Teste
     Ok(())
 }
 
+/// The CA of somebody else is a certificate alone; each problem has its place in the file.
+#[test]
+fn the_cas_of_somebody_else_are_read_beside_the_inventory_and_hold_no_key() -> Tested {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("inventory.toml");
+    let table = "[certificates]\nmode = \"external\"\nca = \"ca.crt\"\nfront_proxy_ca = \"fp.crt\"\netcd_ca = \"etcd.crt\"\n";
+    let text = format!("{}\n{table}", include_str!("inventory/valid/smallest.toml"));
+    fs::write(&file, &text)?;
+    let line = text.lines().position(|l| l.starts_with("ca = ")).unwrap_or_default() + 1;
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(Vec::new())?;
+    let leaf = params.clone().self_signed(&key)?.pem();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&key)?.pem();
+    for name in ["fp.crt", "etcd.crt"] {
+        fs::write(dir.path().join(name), &ca)?;
+    }
+    let wrong = |content: Option<&str>| -> Result<String, Box<dyn Error>> {
+        let path = dir.path().join("ca.crt");
+        content.map_or_else(|| Ok(()), |c| fs::write(&path, c))?;
+        let error = inventory::load(&file).err().ok_or("it was read")?;
+        assert_eq!(error.kind(), Kind::Invalid);
+        let said = error.report();
+        assert!(said.contains(&format!("inventory.toml:{line}:6")), "{said}");
+        assert!(!said.contains(&key.serialize_pem()[40..60]), "{said}");
+        Ok(said)
+    };
+    assert!(wrong(None)?.contains("failed to read ca.crt"));
+    assert!(wrong(Some(&format!("{ca}{}", key.serialize_pem())))?.contains("ca.crt holds a private key"));
+    assert!(wrong(Some(&leaf))?.contains("ca.crt does not hold the certificate of a CA"));
+    for bad in ["", "hello", &ca.repeat(2)] {
+        assert!(wrong(Some(bad))?.contains("ca.crt does not hold one certificate in PEM"));
+    }
+    fs::write(dir.path().join("ca.crt"), format!("Certificate:\n    Data:\n{}", ca.replace('\n', "\r\n")))?;
+    let loaded = inventory::load(&file)?;
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.inventory.certificates.authorities.ca.as_deref(), Some(ca.replace('\r', "").as_str()));
+    Ok(())
+}
+
 fn holds(text: &str, diagnostics: &[Diagnostic]) -> Result<(), TestCaseError> {
     for d in diagnostics {
         prop_assert!(text.get(d.span.clone()).is_some_and(|t| !t.contains('\n')), "{d:?}");

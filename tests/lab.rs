@@ -17,6 +17,8 @@ mod external;
 mod harness;
 #[path = "lab/nodes.rs"]
 mod nodes;
+#[path = "lab/pki.rs"]
+mod pki;
 #[path = "lab/registry.rs"]
 mod registry;
 #[path = "lab/upgrade.rs"]
@@ -48,13 +50,16 @@ fn a_cluster_lives() {
     journal(&lab);
 }
 
-/// The plainest cluster, the API endpoint being the first control plane itself, out of the volumes of a split bundle.
+/// The plainest cluster, the API endpoint being the first control plane itself, out of the volumes of a split bundle; its
+/// CAs are a bank's, whose keys nobody else ever sees.
 #[test]
 #[ignore = "needs root and podman; run by tests/run"]
 fn a_first_node_endpoint() {
     let lab = Lab::prepare("plain", 1, 1);
+    let bank = pki::Bank::open(&lab);
     let plain = lab.edited("plain.toml", |t| {
         t.replace("mode = \"haproxy\"\nimage = \"docker.io/library/haproxy:2.6\"", "mode = \"first-node\"")
+            .replacen("[runtime]", &format!("{}[runtime]", pki::Bank::table()), 1)
     });
     let tar = lab.file("media.tar");
     let out = lab.provision(&["bundle", "pack", &lab.bundle(), "-o", &tar, "--split", "48MiB"]);
@@ -67,6 +72,7 @@ fn a_first_node_endpoint() {
     assert_eq!(out.status.code(), Some(3), "{}", stderr(&out));
     assert!(stderr(&out).contains("media.tar.002"), "{}", stderr(&out));
     std::fs::rename(lab.file("left-behind"), format!("{tar}.002")).unwrap();
+    pki::certificates_come_in(&lab, &bank, &plain, &volume);
     let out = lab.provision(&[&["apply", "-y"][..], &both].concat());
     assert!(out.status.success(), "{}", stderr(&out));
     let out = lab.provision(&[&["plan", "--detailed-exitcode"][..], &both].concat());
@@ -77,6 +83,10 @@ fn a_first_node_endpoint() {
     assert!(std::fs::read_to_string(&path).unwrap().contains(&server));
     let ready = lab.kubectl(&path, &["get", "nodes", "--no-headers"]);
     assert_eq!(ready.lines().filter(|l| l.contains(" Ready ")).count(), 2, "{ready}");
+    pki::certificates_are_renewed(&lab, &bank, &plain);
+    pki::keys_stay_where_they_are(&lab, &bank);
+    let out = lab.provision(&[&["plan", "--detailed-exitcode"][..], &both].concat());
+    assert_eq!(out.status.code(), Some(0), "{}{}", stdout(&out), stderr(&out));
 }
 
 /// To another version of Kubernetes, with a workload that is asked and an API that is written to all along.

@@ -27,6 +27,37 @@ pub enum CertsCommand {
         #[arg(short, long)]
         yes: bool,
     },
+    /// Make keys on the nodes and bring the requests for their certificates; for CAs that somebody else keeps
+    ///
+    /// Keys that are there are kept. They stay on the nodes; DIR gets one HOST/NAME.csr each, and a README.txt and an
+    /// index.json that say who has to sign what.
+    Csr {
+        /// The inventory, with [certificates] mode = "external"
+        #[command(flatten)]
+        inventory: InventoryArg,
+        /// Where to
+        #[arg(short, long, value_name = "DIR", default_value = "requests")]
+        out: PathBuf,
+    },
+    /// Check the certificates that came back and bring them onto the nodes
+    ///
+    /// Each HOST/NAME.crt is held against the node's key, the CA, subject, names, usages and dates; when one is wrong no
+    /// node is touched. Hosts without a folder in DIR are left out. A living cluster goes on with the new certificates:
+    /// one control plane after the other restarts, with health checks between.
+    Install {
+        /// The inventory, with [certificates] mode = "external"
+        #[command(flatten)]
+        inventory: InventoryArg,
+        /// The folder that `certs csr` wrote
+        #[arg(long, value_name = "DIR", default_value = "requests")]
+        from: PathBuf,
+        /// Do not ask before a living cluster's control planes restart
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// On a node: make the keys that standard input names
+    #[command(hide = true)]
+    Keys,
 }
 
 /// `provision etcd`

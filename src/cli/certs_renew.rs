@@ -10,9 +10,14 @@ use super::survey::{connect, load};
 use crate::error::{Error, Result};
 use crate::exec::{Cancel, Lease, etcd};
 use crate::facts::gather;
+use crate::plan::HOW_TO_SIGN;
 
 pub(super) async fn renew(path: &Path, yes: bool, global: &Global) -> Result<ExitCode> {
     let inv = load(path)?;
+    if inv.certificates.is_external() {
+        let error = Error::refused("somebody else keeps this cluster's CAs, so kubeadm can renew nothing");
+        return Err(HOW_TO_SIGN.iter().fold(error, |e, hint| e.hint(*hint)));
+    }
     if !yes {
         confirm(&inv.cluster.name)?;
     }

@@ -34,6 +34,10 @@ const SETTLE: Duration = Duration::from_secs(120);
 
 pub(super) async fn restore(args: &Restore, global: &Global) -> Result<ExitCode> {
     let inv = load(&args.inputs.inventory.inventory)?;
+    if inv.certificates.is_external() {
+        return Err(Error::refused("a backup is restored with the CAs in it, and somebody else keeps this cluster's")
+            .hint("single control planes come back with `provision apply`, once `provision certs install` gave them certificates"));
+    }
     let chosen = chosen(&inv, args.on.as_deref())?;
     let bundle = open_bundle(&args.inputs.bundle, &inv)?;
     let (backup, mut snapshot) = open(&args.snapshot, args.identity.as_deref())?;

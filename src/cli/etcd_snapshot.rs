@@ -82,6 +82,12 @@ fn may_write(inv: &Inventory) -> Result<Vec<age::x25519::Recipient>> {
         )
         .hint(OF_HOSTS));
     }
+    if inv.certificates.is_external() {
+        return Err(Error::refused(
+            "a backup holds the keys of the cluster's CAs, by which it is restored, and somebody else keeps this cluster's",
+        )
+        .hint("on a control plane `etcdctl snapshot save` works with --endpoints https://127.0.0.1:2379 and the certificates of /etc/kubernetes/pki/etcd (--cacert ca.crt --cert healthcheck-client.crt --key healthcheck-client.key)"));
+    }
     if inv.backup.recipients.is_empty() {
         if inv.backup.allow_unencrypted.is_none() {
             return Err(Error::refused(

@@ -6,7 +6,7 @@ use super::args::{Cli, Command};
 use super::args_etcd::{CertsCommand, EtcdCommand};
 use super::args_node::NodeCommand;
 use super::{
-    apply, bundle, certs, certs_renew, etcd_restore, etcd_snapshot, init, journal, kubeconfig, lab, node_remove,
+    apply, bundle, certs, certs_csr, certs_install, certs_keys, certs_renew, etcd_restore, etcd_snapshot, init, journal, kubeconfig, lab, node_remove,
     node_replace, plan, preflight, reset, serve, status, validate,
 };
 use crate::error::{Context as _, Result};
@@ -46,6 +46,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             Command::Certs(CertsCommand::Renew { inventory, yes }) => {
                 certs_renew::renew(&inventory.inventory, yes, &global).await
             }
+            Command::Certs(CertsCommand::Csr { inventory, out }) => {
+                certs_csr::csr(&inventory.inventory, &out, &global).await
+            }
+            Command::Certs(CertsCommand::Install { inventory, from, yes }) => {
+                certs_install::run(&inventory.inventory, &from, yes, &global).await
+            }
+            Command::Certs(CertsCommand::Keys) => certs_keys::keys(),
             Command::Certs(CertsCommand::Check { inventory, days }) => {
                 certs::check(&inventory.inventory, days, &global).await
             }

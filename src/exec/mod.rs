@@ -7,6 +7,7 @@ pub mod etcd;
 mod event;
 mod journal;
 mod lease;
+pub mod pki;
 mod retry;
 mod runner;
 mod schedule;

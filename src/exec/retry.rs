@@ -64,6 +64,7 @@ pub fn is_repeatable(action: &Action) -> bool {
         | Action::RegistryIdentity { .. }
         | Action::EtcdIdentity { .. }
         | Action::EtcdClient { .. }
+        | Action::PlaceCertificates { .. }
         | Action::EtcdEnter { .. }
         | Action::RegistryTrust { .. }
         | Action::NodeMeta { .. }

@@ -30,6 +30,7 @@ impl Step {
             Action::RegistryTrust { .. } => "trust the registry's CA".to_owned(),
             Action::EtcdIdentity { .. } => "make etcd's certificates".to_owned(),
             Action::EtcdClient { .. } => "make the client certificate for etcd".to_owned(),
+            Action::PlaceCertificates { .. } => "put the certificates to where Kubernetes finds them".to_owned(),
             Action::EtcdEnter { member, .. } => format!("enter {member} into etcd"),
             Action::RestartPods { components } => format!("restart {}", components.join(", ")),
             Action::ResetPartial { .. } => "clear what a broken init or join left".to_owned(),

@@ -9,8 +9,8 @@ use crate::host::{Answer, Probe};
 use crate::inventory::{Arch, Inventory, Node};
 use crate::kubeadm::{Certificate, EtcdMember, Members, NodeObject, Stranger, certificates, strangers};
 use crate::resource::{
-    EtcdHost, Membership, ModuleState, NodeState, Strays, UpgradeState, certs_probe, etcd_host, etcd_host_probe,
-    etcd_identity_probe, membership, node_state, node_state_probe, registry_ca, registry_probe, shell_probe, strays,
+    EtcdHost, Membership, ModuleState, NodeKeys, NodeState, Strays, UpgradeState, certs_probe, etcd_host, etcd_host_probe,
+    etcd_identity_probe, membership, node_keys, node_keys_probe, node_state, node_state_probe, registry_ca, registry_probe, shell_probe, strays,
     strays_probe, upgrade_probe, upgrade_state,
 };
 use crate::upgrade::Budget;
@@ -114,6 +114,9 @@ pub struct HostFacts {
     /// Its certificates of Kubernetes.
     #[serde(skip)]
     pub certificates: HostCertificates,
+    /// Its keys that never leave it, and the certificates that came back; of a cluster whose CAs somebody else keeps.
+    #[serde(skip)]
+    pub keys: NodeKeys,
     /// What of [`RUNTIME_FILES`] is there.
     #[serde(default)]
     pub runtime: BTreeMap<String, Digest>,
@@ -215,6 +218,9 @@ pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
     if inv.etcd.runs_on(&node.name) {
         probes.extend([etcd_host_probe(), etcd_identity_probe()]);
     }
+    if inv.certificates.is_external() {
+        probes.push(node_keys_probe());
+    }
     probes.push(upgrade_probe());
     probes.push(strays_probe());
     probes.push(certs_probe(&[]));
@@ -286,6 +292,7 @@ pub fn host_facts(probes: &[Probe], answers: &[Answer], sent_ms: i64, received_m
         now_s: now_ms / 1000,
         strays: to(strays_probe()).map(strays).unwrap_or_default(),
         certificates: to(certs_probe(&[])).map(HostCertificates::read).unwrap_or_default(),
+        keys: to(node_keys_probe()).map(node_keys).unwrap_or_default(),
         runtime: RUNTIME_FILES.iter().filter_map(|path| digest_of(path, to(Probe::File((*path).into()))?)).collect(),
     }
 }

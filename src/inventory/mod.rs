@@ -1,6 +1,7 @@
 //! The inventory: what the user wants, read from TOML with spans, judged, and resolved per host.
 
 mod backup;
+mod certificates;
 mod charts;
 mod checks;
 mod diagnostic;
@@ -20,6 +21,7 @@ mod upstream;
 mod validate;
 
 pub use backup::{Backup, UnencryptedBackup};
+pub use certificates::{Authorities, Certificates, CertificatesMode};
 pub use charts::{Chart, ChartFrom, ChartSource, RawManifest, Tools};
 pub use checks::CHECKS;
 pub use diagnostic::{Diagnostic, Severity, render, render_for_stderr};

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::backup::Backup;
+use super::certificates::Certificates;
 use super::charts::{Chart, RawManifest, Tools};
 use super::host::{Host, HostSettings};
 use super::packages::Packages;
@@ -32,6 +33,9 @@ pub struct Inventory {
     /// Where etcd runs.
     #[serde(default)]
     pub etcd: Etcd,
+    /// Who signs the cluster's certificates.
+    #[serde(default)]
+    pub certificates: Certificates,
     /// Container runtime settings.
     #[serde(default)]
     pub runtime: Runtime,

@@ -34,7 +34,8 @@ pub fn load(path: &Path) -> Result<Loaded> {
     let file = path.display().to_string();
     let dir = path.parent().unwrap_or(Path::new("")).to_owned();
     let there = |path: &Path| expand_home(path).exists();
-    let mut loaded = judge(&text, &there, &|beside| dir.join(beside).exists()).map_err(|diagnostics| {
+    let content = |beside: &Path| Some(std::fs::read_to_string(dir.join(beside)));
+    let mut loaded = judge(&text, &there, &|beside| dir.join(beside).exists(), &content).map_err(|diagnostics| {
         let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
         let problems = if errors == 1 { "1 problem".into() } else { format!("{errors} problems") };
         Error::invalid(format!("the inventory {file} has {problems}")).diagnostics(render_for_stderr(
@@ -99,11 +100,17 @@ pub fn read(path: &Path) -> Result<String> {
 /// # Errors
 /// All problems of the text, warnings among them, in the order of their places.
 pub fn parse(text: &str) -> Result<Loaded, Vec<Diagnostic>> {
-    judge(text, &|_| true, &|_| true)
+    judge(text, &|_| true, &|_| true, &|_| None)
 }
 
-// `there` tells whether a key file exists, `beside` whether a file relative to the inventory does.
-fn judge(text: &str, there: &dyn Fn(&Path) -> bool, beside: &dyn Fn(&Path) -> bool) -> Result<Loaded, Vec<Diagnostic>> {
+// `there` tells whether a key file exists, `beside` whether a file relative to the inventory does; `content` reads such a
+// file, or does not look.
+fn judge(
+    text: &str,
+    there: &dyn Fn(&Path) -> bool,
+    beside: &dyn Fn(&Path) -> bool,
+    content: &dyn Fn(&Path) -> Option<std::io::Result<String>>,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let (root, broken) = DeTable::parse_recoverable(text);
     if !broken.is_empty() {
         // What the parser skipped to recover would be reported as missing, so nothing more is judged.
@@ -112,7 +119,7 @@ fn judge(text: &str, there: &dyn Fn(&Path) -> bool, beside: &dyn Fn(&Path) -> bo
     let tree = Tree { text, root };
     let shape = structure::check(&schema(), tree.root.get_ref());
     let mut findings = shape.findings;
-    let inventory = match Inventory::deserialize(&shape.json) {
+    let mut inventory = match Inventory::deserialize(&shape.json) {
         Ok(inventory) => Some(inventory),
         Err(e) => {
             if findings.is_empty() {
@@ -121,12 +128,14 @@ fn judge(text: &str, there: &dyn Fn(&Path) -> bool, beside: &dyn Fn(&Path) -> bo
             None
         }
     };
-    if let Some(inventory) = &inventory {
+    if let Some(inventory) = &mut inventory {
+        let authorities = validate::read_authorities(inventory, content);
+        let inventory = &*inventory;
         let spoken_of = |f: &Finding| shape.poisoned.iter().any(|p| p.starts_with(&f.path) || f.path.starts_with(p));
         let all = validate::validate(inventory, &shape.json).into_iter();
         let all = all.chain(validate::missing_key_files(inventory, there));
         let all = all.chain(validate::missing_files(inventory, beside));
-        let all = all.chain(validate::missing_upstream_keys(inventory, beside));
+        let all = all.chain(validate::missing_upstream_keys(inventory, beside)).chain(authorities);
         findings.extend(all.filter(|f| !spoken_of(f)));
     }
     let mut diagnostics: Vec<Diagnostic> = findings.into_iter().map(|f| tree.place(f)).collect();

@@ -22,7 +22,7 @@ const PKI: &str = "/etc/kubernetes/pki";
 fn authority(path: &str) -> Option<String> {
     let of = |name: &str| Some(format!("{PKI}/{name}"));
     match path.strip_prefix(PKI).map(|rest| rest.trim_start_matches('/')) {
-        Some("apiserver.crt" | "apiserver-kubelet-client.crt") => of("ca.crt"),
+        Some("apiserver.crt" | "apiserver-kubelet-client.crt" | "kubelet.crt") => of("ca.crt"),
         Some("front-proxy-client.crt") => of("front-proxy-ca.crt"),
         Some("apiserver-etcd-client.crt" | "etcd/server.crt" | "etcd/peer.crt" | "etcd/healthcheck-client.crt") => {
             of("etcd/ca.crt")

@@ -131,6 +131,11 @@ pub(super) fn kubelet_args(inv: &Inventory, node: &Node) -> Result<BTreeMap<Stri
         args.insert("container-runtime".into(), "remote".into());
         args.insert("container-runtime-endpoint".into(), "unix:///run/containerd/containerd.sock".into());
     }
+    if inv.certificates.is_external() {
+        // Nobody in the cluster signs what it would ask for. kubeadm turns this on in the kubelet's configuration,
+        // whatever that is asked to say; the argument goes before it.
+        args.insert("rotate-certificates".into(), "false".into());
+    }
     args.extend(inv.kubelet.extra_args.clone());
     Ok(args)
 }

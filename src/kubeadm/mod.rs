@@ -9,7 +9,9 @@ mod image_names;
 mod members;
 mod parse;
 mod pki;
+mod requests;
 mod settings;
+mod signed;
 mod wire;
 
 pub use authority::{Stranger, strangers};
@@ -25,4 +27,7 @@ pub use parse::{
     etcd_health, etcd_members, etcd_status, images_list, nodes, token,
 };
 pub use pki::{ca_hash, kubeconfig_with_server};
+pub(crate) use requests::CLUSTER_ADMINS_SINCE;
+pub use requests::{Authority, KubeConfig, Placed, Request, Usage, placed, requests};
 pub use settings::{ClusterSettings, ControlPlaneSettings, KubeletSettings, StaticPods, has_all};
+pub use signed::{Signed, signed};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::Digest;
 use crate::inventory::{Gate, PackageKind, Unfinished};
-use crate::kubeadm::ImageNames;
+use crate::kubeadm::{ImageNames, Placed};
 
 /// One mutation (or, in phase verify, one wait for a condition). A closed set: every place that handles actions
 /// matches all of them.
@@ -140,6 +140,11 @@ pub enum Action {
         peers: Vec<String>,
         /// The digest of the CA's certificate; `None` when it is made in the same run.
         ca: Option<Digest>,
+    },
+    /// Put what a node holds of keys and certificates that somebody else signed to where Kubernetes finds it.
+    PlaceCertificates {
+        /// What goes where.
+        placed: Vec<Placed>,
     },
     /// Enter a host without data into the etcd that is there: in the place of a member that had the same address, or as
     /// one more.

@@ -128,6 +128,7 @@ pub(super) fn disruption(action: &Action) -> Disruption {
         | Action::RegistryTrust { .. }
         | Action::EtcdIdentity { .. }
         | Action::EtcdClient { .. }
+        | Action::PlaceCertificates { .. }
         | Action::NodeMeta { .. }
         | Action::ApplyManifest { .. }
         | Action::HelmRelease { .. }

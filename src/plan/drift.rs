@@ -94,7 +94,7 @@ pub fn drift(inv: &Inventory, facts: &Facts) -> Vec<Drift> {
             }
             if matches!(membership, Membership::Member | Membership::Down(_)) {
                 strays(inv, node, host, &mut all);
-                certificates(node, host, &mut all);
+                certificates(inv, node, host, &mut all);
             }
         }
         if let Some(object) = facts.nodes.iter().flatten().find(|n| n.name == node.name) {
@@ -166,8 +166,12 @@ fn strays(inv: &Inventory, node: &Node, host: &HostFacts, all: &mut Vec<Drift>) 
     }
 }
 
-fn certificates(node: &Node, host: &HostFacts, all: &mut Vec<Drift>) {
-    let renewal = if node.role.is_control_plane() {
+fn certificates(inv: &Inventory, node: &Node, host: &HostFacts, all: &mut Vec<Drift>) {
+    let external = inv.certificates.is_external();
+    let signed_by_others = "`provision certs csr`, have it signed, `provision certs install`";
+    let renewal = if external {
+        signed_by_others
+    } else if node.role.is_control_plane() {
         "`provision certs renew` makes those of the control planes anew"
     } else {
         "the kubelet renews its own while it reaches the API; `provision reset --host NAME` and apply give it a new one"
@@ -191,7 +195,11 @@ fn certificates(node: &Node, host: &HostFacts, all: &mut Vec<Drift>) {
             &stranger.path,
             format!("one signed by {}", stranger.authority),
             format!("one signed by another authority, {:?}", stranger.issuer),
-            "find out who put it there; `provision certs renew` makes those of the control planes anew",
+            if external {
+                "find out who put it there; `provision certs install` puts the right one back"
+            } else {
+                "find out who put it there; `provision certs renew` makes those of the control planes anew"
+            },
         );
     }
     for certificate in seen.all.iter().filter(|_| host.now_s != 0) {
@@ -205,7 +213,9 @@ fn certificates(node: &Node, host: &HostFacts, all: &mut Vec<Drift>) {
             Standing::Expiring => format!("one that ends in {left} days"),
             Standing::NotYetValid => "one that does not hold yet by the host's clock".into(),
         };
-        let hint = if certificate.ca {
+        let hint = if certificate.ca && external {
+            "who keeps the authority knows: every node has to learn a new one before this one ends"
+        } else if certificate.ca {
             "`provision certs renew` does not renew an authority: every node has to learn a new one before this one ends"
         } else {
             renewal

@@ -4,6 +4,7 @@ mod action;
 mod addon_steps;
 mod assemble;
 mod backup_steps;
+mod certificates;
 mod cluster_steps;
 mod desired;
 mod drift;
@@ -36,6 +37,7 @@ mod upgrade_steps;
 
 pub use action::{Action, LocalFile, UnpackMember};
 pub use assemble::{Observations, assemble, questions};
+pub use certificates::HOW_TO_SIGN;
 pub use desired::{Desired, When};
 pub use drift::{Drift, DriftKind, drift};
 pub use host_steps::ROUTES_UNIT;

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::action::Action;
 use super::addon_steps::addon_steps;
 use super::backup_steps::snapshots;
+use super::certificates::{place, refuse_certificates};
 use super::cluster_steps::cluster_steps;
 use super::desired::{Desired, HostSteps, When};
 use super::etcd_steps::etcd_steps;
@@ -24,6 +25,9 @@ use crate::facts::Facts;
 use crate::inventory::{EndpointMode, EtcdMode, Inventory, Node, Role};
 use crate::kubeadm::{ClusterImages, init_documents, join_document};
 use crate::resource::Membership;
+
+/// What kubeadm's checks of a join take for the leavings of another, and what is put there for it.
+const PLACED_BEFORE_JOIN: [&str; 2] = ["FileAvailable--etc-kubernetes-kubelet.conf", "FileAvailable--etc-kubernetes-pki-ca.crt"];
 
 /// The marker of our block in /etc/hosts.
 pub const HOSTS_MARKER: &str = "provision api endpoint";
@@ -53,6 +57,7 @@ pub(super) struct Input<'a> {
 /// for (`Refused`).
 pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Result<Vec<Desired>> {
     refuse_upgrade(inv, bundle, facts)?;
+    refuse_certificates(inv, facts)?;
     let parts = Parts::new(inv, bundle);
     let mut input = Input {
         inv,
@@ -232,9 +237,13 @@ fn join(
     } else if local_balancer {
         steps.add(phase, "endpoint", own_endpoint.0(), own_endpoint.1);
     }
+    place(inv, node, phase, &format!("{}/{}/clear", phase.as_str(), node.name), previous, steps)?;
     let stacked = inv.etcd.mode == EtcdMode::Stacked;
     let common = (node.name.clone(), inv.cluster.name.clone());
-    let ignore_preflight_errors = inv.kubeadm.ignore_preflight_errors.clone();
+    let mut ignore_preflight_errors = inv.kubeadm.ignore_preflight_errors.clone();
+    if inv.certificates.is_external() && !init {
+        ignore_preflight_errors.extend(PLACED_BEFORE_JOIN.map(str::to_owned));
+    }
     let action = if init {
         Action::KubeadmInit {
             node: common.0,

@@ -8,6 +8,7 @@ use crate::bundle::{ArtifactKind, BundleManifest};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::inventory::{Inventory, Unfinished};
+use crate::kubeadm::CLUSTER_ADMINS_SINCE;
 use crate::resource::{is_marked, plain_version};
 use crate::upgrade::{InUse, Release, Running, dropped, never, refusals, without_room};
 use crate::version::KubeVersion;
@@ -49,6 +50,13 @@ pub(super) fn refuse_upgrade(inv: &Inventory, bundle: &BundleManifest, facts: &F
         }
     }
     let oldest = running.api_servers.values().chain(running.kubelets.values()).min().copied();
+    let crosses = |from: KubeVersion| from.minor < CLUSTER_ADMINS_SINCE && target.minor >= CLUSTER_ADMINS_SINCE;
+    if inv.certificates.is_external() && oldest.is_some_and(crosses) {
+        add(
+            format!("the upgrade to 1.{CLUSTER_ADMINS_SINCE} has kubeadm sign an admin of another group, and somebody else keeps the CAs"),
+            "build a new cluster of that version with these CAs, and move the workloads",
+        );
+    }
     let mut judged = refusals(&running, target, inv);
     judged.extend(oldest.map(|from| dropped(from, target, &InUse::of(inv))).transpose()?.unwrap_or_default());
     let behind = upgrading(inv, facts);

@@ -9,6 +9,7 @@ use super::file::{block_of, is_file, text};
 use super::leave::{has_left_etcd, is_evacuated, is_forgotten, kubeadm_status_probe};
 use super::node_state::{Membership, membership, node_state, node_state_probe};
 use super::packages::{packages_are_there, packages_probe};
+use super::pki::{is_placed, placed_probe};
 use super::registry::{REGISTRY_CA, is_whole, registry_probe};
 use super::settings;
 use super::shell::shell_probe;
@@ -47,6 +48,7 @@ pub fn probes(action: &Action) -> Vec<Probe> {
         Action::RegistryIdentity { .. } => vec![registry_probe()],
         Action::EtcdIdentity { .. } => vec![etcd_identity_probe()],
         Action::EtcdClient { .. } => vec![etcd_client_probe()],
+        Action::PlaceCertificates { placed } => vec![placed_probe(placed)],
         Action::EtcdEnter { .. } => vec![etcd_host_probe()],
         Action::RegistryTrust { .. } => vec![Probe::File(REGISTRY_CA.into())],
         Action::ResetPartial { node, .. }
@@ -115,6 +117,7 @@ pub fn satisfied(action: &Action, answers: &[Answer]) -> bool {
         Action::RegistryIdentity { names, ca, .. } => is_whole(first, names, ca.as_ref()),
         Action::EtcdIdentity { names, ca, .. } => is_member_whole(first, names, ca.as_ref()),
         Action::EtcdClient { ca, .. } => is_client_whole(first, ca.as_ref()),
+        Action::PlaceCertificates { .. } => is_placed(first),
         Action::EtcdEnter { .. } => is_entered(first),
         // One that is not made yet cannot be there.
         Action::RegistryTrust { ca, .. } => ca.as_ref().is_some_and(|ca| is_file(first, ca, 0o644)),

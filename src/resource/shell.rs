@@ -38,6 +38,8 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
     ),
     ("manifest", include_str!("manifest.sh")),
     ("identity", include_str!("identity.sh")),
+    ("node-keys", include_str!("node_keys.sh")),
+    ("place-certificates", include_str!("place_certificates.sh")),
     ("upgrade", include_str!("upgrade.sh")),
     ("cluster-settings", include_str!("cluster_settings.sh")),
     ("budgets", include_str!("budgets.sh")),

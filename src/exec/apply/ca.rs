@@ -146,12 +146,14 @@ impl Ca {
     }
 }
 
-async fn secret(ctx: &Context, host: &str, path: &str, key: &SecretString) -> Result<()> {
+/// Writes a key for root alone.
+pub(in crate::exec) async fn secret(ctx: &Context, host: &str, path: &str, key: &SecretString) -> Result<()> {
     let content = key.expose_secret().as_bytes().to_vec();
     ctx.host(host)?.write_file(&FileSpec { path: path.into(), content, mode: 0o600 }).await
 }
 
-async fn content(ctx: &Context, host: &str, path: &str) -> Result<Option<String>> {
+/// The content of a file, when there is one and it is text.
+pub(in crate::exec) async fn content(ctx: &Context, host: &str, path: &str) -> Result<Option<String>> {
     let Answer::File(file) = ctx.ask(host, Probe::Content(path.into())).await? else { return Ok(None) };
     Ok(file.content.and_then(|bytes| String::from_utf8(bytes).ok()))
 }

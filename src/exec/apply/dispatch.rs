@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::{
-    addons, cluster, drain, etcd, files, gate, images, join, leave, network, packages, registry, reset, room, settings,
+    addons, certificates, cluster, drain, etcd, files, gate, images, join, leave, network, packages, registry, reset, room, settings,
     system, units, upgrade,
 };
 use crate::error::Result;
@@ -33,6 +33,7 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
         Action::RegistryTrust { peers, ca } => registry::trust(ctx, host, peers, ca.as_ref()).await,
         Action::EtcdIdentity { names, peers, ca } => etcd::identity(ctx, host, names, peers, ca.as_ref()).await,
         Action::EtcdClient { peers, ca } => etcd::client(ctx, host, peers, ca.as_ref()).await,
+        Action::PlaceCertificates { placed } => certificates::place(ctx, host, placed).await,
         Action::EtcdEnter { member, peer_url, peers } => etcd::enter(ctx, host, member, peer_url, peers).await,
         Action::ResetPartial { node, control_plane } => reset::partial(ctx, host, node, *control_plane).await,
         Action::KubeadmInit { config, skip_phases, ignore_preflight_errors, .. } => {

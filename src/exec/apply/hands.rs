@@ -93,6 +93,7 @@ fn is_local(action: &Action) -> bool {
         | Action::RegistryTrust { .. }
         | Action::EtcdIdentity { .. }
         | Action::EtcdClient { .. }
+        | Action::PlaceCertificates { .. }
         | Action::KeepVersion { .. }
         | Action::ImportImage { .. } => true,
         Action::ResetPartial { .. }

@@ -24,7 +24,15 @@ pub(super) struct Join<'a> {
 
 pub(super) async fn init(ctx: &Context, host: &str, config: &str, skip: &[String], ignore: &[String]) -> Result<()> {
     let config = if pending(ctx, host, "init").await? { None } else { Some(config) };
-    run_kubeadm(ctx, host, "init", config, skip, ignore).await
+    run_kubeadm(ctx, host, "init", config, skip, ignore).await?;
+    if ctx.inventory.certificates.is_external() {
+        // A kubelet shows its static pods to the API when it begins with them, if it is registered by then, or a minute and
+        // more later; kubeadm looks there for etcd's members, and every join waits for it. Where the kubelet's certificate
+        // rotates kubeadm itself ends with this restart.
+        let restart = Command::new(["systemctl", "restart", "kubelet.service"]);
+        ctx.must(host, restart, "restart the kubelet").await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn join(ctx: &Context, host: &str, plan: &Join<'_>) -> Result<()> {
@@ -34,7 +42,9 @@ pub(super) async fn join(ctx: &Context, host: &str, plan: &Join<'_>) -> Result<(
     }
     let mut last = Error::failed("there is no control plane to join through").on(host);
     for sponsor in plan.sponsors {
-        let credentials = match credentials(ctx, sponsor, plan.control_plane).await {
+        // CAs that somebody else keeps have no keys to share, and their certificates are on the host already.
+        let uploads = plan.control_plane && !ctx.inventory.certificates.is_external();
+        let credentials = match credentials(ctx, sponsor, uploads).await {
             Ok(credentials) => credentials,
             Err(error) => {
                 last = error;
@@ -83,12 +93,12 @@ fn kubeadm<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
 }
 
 /// Fresh credentials: a token lives 24 hours and a certificate key 2, so neither is kept from one join to the next.
-async fn credentials(ctx: &Context, sponsor: &str, control_plane: bool) -> Result<Credentials> {
+async fn credentials(ctx: &Context, sponsor: &str, uploads: bool) -> Result<Credentials> {
     let made = ctx
         .must(sponsor, kubeadm(["token", "create", "--ttl", "15m", "--description", "provision"]), "make a join token")
         .await?;
     let token = token(&made.text()).map_err(|e| e.on(sponsor))?;
-    let certificate_key = if control_plane { Some(upload_certs(ctx, sponsor).await?) } else { None };
+    let certificate_key = if uploads { Some(upload_certs(ctx, sponsor).await?) } else { None };
     let Answer::File(file) = ctx.ask(sponsor, Probe::Content(CA.into())).await? else {
         return Err(Error::failed(format!("there is no {CA}")).on(sponsor));
     };

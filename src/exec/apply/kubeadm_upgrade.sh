@@ -1,6 +1,6 @@
-# `kubeadm upgrade apply` ($1 = apply) or `node` ($1 = node) to version $2, ignoring the preflight errors $3. That it ended
-# well is kept: of a worker nothing else tells.
-mode=$1 version=$2 ignore=$3
+# `kubeadm upgrade apply` ($1 = apply) or `node` ($1 = node) to version $2, ignoring the preflight errors $3; $4 = no leaves
+# the certificates as they are. That it ended well is kept: of a worker nothing else tells.
+mode=$1 version=$2 ignore=$3 renewal=$4
 export KUBECONFIG=/etc/kubernetes/admin.conf PATH=$PATH:/usr/local/bin
 if ! command -v crictl >/dev/null; then
     # kubeadm before 1.31 asks a crictl whether the images are there. Where the bundle has none, containerd is asked; it
@@ -20,6 +20,7 @@ SCRIPT
 fi
 set --
 [ -z "$ignore" ] || set -- "--ignore-preflight-errors=$ignore"
+[ "$renewal" = yes ] || set -- "$@" --certificate-renewal=false
 case $mode in
 apply) kubeadm upgrade apply "$version" --yes "$@" ;;
 node) kubeadm upgrade node "$@" ;;

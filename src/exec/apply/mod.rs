@@ -2,6 +2,7 @@
 
 mod addons;
 mod ca;
+mod certificates;
 mod cluster;
 mod context;
 mod dispatch;
@@ -23,6 +24,8 @@ mod system;
 mod units;
 mod upgrade;
 
+pub(super) use ca::{content, secret};
+pub(super) use certificates::place;
 pub(super) use cluster::{kubectl, wait};
 pub use context::Context;
 pub use hands::HostRunner;

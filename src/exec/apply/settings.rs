@@ -93,6 +93,8 @@ pub(super) async fn control_plane(
     let Some((certificate, mut components)) = control_plane_behind(wanted, &answers) else {
         return Err(Error::failed("the plan's settings cannot be read").on(host));
     };
+    // One that somebody else signs is there already: without it nothing is planned.
+    let certificate = certificate && !ctx.inventory.certificates.is_external();
     if certificate && !components.iter().any(|c| c == "kube-apiserver") {
         components.push("kube-apiserver".into());
     }

@@ -19,6 +19,12 @@ const GROUP: &str = "renew";
 /// Renews what kubeadm made on each control plane (not the CAs) and restarts its static pods, so that they use it. Begins
 /// only when all control planes are well, and goes on to the next one only when this one is well again.
 pub async fn renew(ctx: &Context, cancel: &Cancel) -> Result<()> {
+    may_begin(ctx).await?;
+    each_in_turn(ctx, cancel, "renew the certificates", async |name: String| certificates_of(ctx, &name).await).await
+}
+
+/// Refuses when a control plane or its etcd is not well.
+pub(in crate::exec) async fn may_begin(ctx: &Context) -> Result<()> {
     let planes = ctx.inventory.control_planes();
     let stacked = ctx.inventory.etcd.mode == EtcdMode::Stacked;
     let timeout_s = ctx.inventory.verify.timeout_s;
@@ -36,6 +42,21 @@ pub async fn renew(ctx: &Context, cancel: &Cancel) -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// Gives one control plane after the other other certificates by `change`, and restarts its static pods.
+pub(in crate::exec) async fn each_in_turn(
+    ctx: &Context,
+    cancel: &Cancel,
+    title: &str,
+    change: impl AsyncFn(String) -> Result<()>,
+) -> Result<()> {
+    let planes = ctx.inventory.control_planes();
+    let stacked = ctx.inventory.etcd.mode == EtcdMode::Stacked;
+    let timeout_s = ctx.inventory.verify.timeout_s;
+    let members = planes.iter().map(|n| n.name.clone()).collect();
+    let etcd = Action::WaitEtcdMembers { members, timeout_s };
     for node in &planes {
         if cancel.is_requested() {
             return Err(
@@ -43,7 +64,7 @@ pub async fn renew(ctx: &Context, cancel: &Cancel) -> Result<()> {
             );
         }
         let name = node.name.as_str();
-        step(ctx, GROUP, name, "renew the certificates", certificates_of(ctx, name)).await?;
+        step(ctx, GROUP, name, title, change(node.name.clone())).await?;
         if stacked {
             let restart = async {
                 made_anew(ctx, name, "etcd").await?;

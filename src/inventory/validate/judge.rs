@@ -4,7 +4,7 @@ use crate::inventory::model::Inventory;
 use crate::inventory::tree::{Finding, Path};
 
 use super::{
-    backup, charts, cluster, endpoint, hosts, network, packages, registry, secrets, sources, trust, upgrade, upstream,
+    backup, certificates, charts, cluster, endpoint, hosts, network, packages, registry, secrets, sources, trust, upgrade, upstream,
 };
 
 /// Every problem of `inventory`, in no particular order. `json` is the same inventory as it was written, without
@@ -23,6 +23,7 @@ pub(in crate::inventory) fn validate(inventory: &Inventory, json: &serde_json::V
     upstream::check(inventory, &mut found);
     upgrade::check(inventory, &mut found);
     backup::check(inventory, &mut found);
+    certificates::check(inventory, &mut found);
     secrets::check(json, &mut found);
     found
 }

@@ -2,6 +2,7 @@
 
 mod backup;
 mod calendar;
+mod certificates;
 mod charts;
 mod cluster;
 mod endpoint;
@@ -19,6 +20,7 @@ mod trust;
 mod upgrade;
 mod upstream;
 
+pub(super) use certificates::read_authorities;
 pub(super) use charts::missing_files;
 pub(super) use files::missing_key_files;
 pub(super) use judge::validate;
