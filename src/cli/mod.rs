@@ -16,6 +16,7 @@ mod bundle_sign;
 mod bundle_verify;
 mod certs;
 mod certs_renew;
+mod certs_rotate;
 mod confirm;
 mod etcd_restore;
 mod etcd_snapshot;

@@ -6,8 +6,8 @@ use super::args::{Cli, Command};
 use super::args_etcd::{CertsCommand, EtcdCommand};
 use super::args_node::NodeCommand;
 use super::{
-    apply, bundle, certs, certs_renew, etcd_restore, etcd_snapshot, init, journal, kubeconfig, lab, node_remove,
-    node_replace, plan, preflight, reset, serve, status, validate,
+    apply, bundle, certs, certs_renew, certs_rotate, etcd_restore, etcd_snapshot, init, journal, kubeconfig, lab,
+    node_remove, node_replace, plan, preflight, reset, serve, status, validate,
 };
 use crate::error::{Context as _, Result};
 use crate::report::Format;
@@ -46,6 +46,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             Command::Certs(CertsCommand::Renew { inventory, yes }) => {
                 certs_renew::renew(&inventory.inventory, yes, &global).await
             }
+            Command::Certs(CertsCommand::RotateCa(args)) => certs_rotate::rotate_ca(&args, &global).await,
             Command::Certs(CertsCommand::Check { inventory, days }) => {
                 certs::check(&inventory.inventory, days, &global).await
             }

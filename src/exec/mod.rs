@@ -8,6 +8,7 @@ mod event;
 mod journal;
 mod lease;
 mod retry;
+pub mod rotation;
 mod runner;
 mod schedule;
 mod state;

@@ -206,7 +206,7 @@ fn certificates(node: &Node, host: &HostFacts, all: &mut Vec<Drift>) {
             Standing::NotYetValid => "one that does not hold yet by the host's clock".into(),
         };
         let hint = if certificate.ca {
-            "`provision certs renew` does not renew an authority: every node has to learn a new one before this one ends"
+            "`provision certs renew` does not renew an authority: `provision certs rotate-ca` puts a new one in its place"
         } else {
             renewal
         };

@@ -7,6 +7,7 @@ mod step;
 mod transfer;
 
 pub use renew::renew;
+pub(super) use renew::{holds, made_anew_with, well};
 pub use restore::{forget_others, stage, start_over};
 pub use snapshot::{healthy_member, take};
-use step::step;
+pub(super) use step::step;

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::exec::{Context, Outcome, told};
 
 /// Does `work` on `host` between the events of a step.
-pub(super) async fn step<T>(
+pub(in crate::exec) async fn step<T>(
     ctx: &Context,
     group: &str,
     host: &str,

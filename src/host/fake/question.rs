@@ -1,5 +1,8 @@
 //! Answers to probes.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::world::World;
 use crate::host::{Answer, FileKind, FileState, Probe, UnitState};
 
@@ -172,7 +175,7 @@ impl World {
             has("/etc/provision/joined"),
         );
         if let Some(ca) = m.files.get("/etc/kubernetes/pki/ca.crt") {
-            out += &format!("ca={}\n", ca.digest.hex());
+            out += &format!("ca={}\n", STANDARD.encode(&ca.content));
         }
         if m.has("/etc/provision/cluster") {
             out += &format!("claim={}", m.text("/etc/provision/cluster"));
