@@ -13,6 +13,7 @@ mod seen;
 mod workloads;
 
 pub use family::Family;
+pub(crate) use family::ROTATIONS;
 pub(crate) use moves::signs_with;
 pub use moves::{Move, Pair, Phase, lacks, moves, pair};
 pub use seen::{Leaf, Seen, resolve, rotation_probes, seen};
