@@ -248,6 +248,28 @@ fn params(name: &str, days: i64) -> Result<CertificateParams> {
 mod tests {
     use super::*;
 
+    /// One of kubeadm's, with an RSA key that nobody here has.
+    #[test]
+    fn what_is_signed_again_is_for_the_same_name_and_key() {
+        let block = x509_parser::pem::parse_x509_pem(include_bytes!("rsa.pem")).unwrap_or_else(|e| panic!("{e}")).1;
+        let old = block.parse_x509().unwrap_or_else(|e| panic!("{e}"));
+        let ca = Ca::new("t").unwrap_or_else(|e| panic!("{e}"));
+        let text = ca.reissue(&block.contents).unwrap_or_else(|e| panic!("{e}"));
+        let of = |text: &str| x509_parser::pem::parse_x509_pem(text.as_bytes()).map(|(_, p)| p);
+        let (new, ca) = (of(&text).unwrap_or_else(|e| panic!("{e}")), of(&ca.cert).unwrap_or_else(|e| panic!("{e}")));
+        let (new, ca) = (new.parse_x509(), ca.parse_x509());
+        let (new, ca) = (new.unwrap_or_else(|e| panic!("{e}")), ca.unwrap_or_else(|e| panic!("{e}")));
+        assert!(new.verify_signature(Some(ca.public_key())).is_ok());
+        assert_eq!(new.public_key().raw, old.public_key().raw);
+        assert_eq!(new.subject().to_string(), "O=system:nodes, CN=system:node:w1");
+        let names = |c: &x509_parser::certificate::X509Certificate<'_>| {
+            c.subject_alternative_name().ok().flatten().map(|s| format!("{:?}", s.value))
+        };
+        assert!(names(&new).is_some() && names(&new) == names(&old), "{:?}", names(&new));
+        let usage = new.extended_key_usage().ok().flatten().map(|u| (u.value.server_auth, u.value.client_auth));
+        assert_eq!((usage, new.is_ca()), (Some((true, true)), false));
+    }
+
     #[test]
     fn a_ca_ends_and_a_leaf_is_none() {
         let ca = Ca::new("t").unwrap_or_else(|e| panic!("{e}"));
