@@ -25,6 +25,7 @@ pub mod plan;
 pub mod registry;
 pub mod report;
 pub mod resource;
+pub mod rotation;
 pub mod status;
 pub mod upgrade;
 pub mod version;

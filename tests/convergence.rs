@@ -7,6 +7,8 @@ mod drift;
 mod external;
 #[path = "convergence/nodes.rs"]
 mod nodes;
+#[path = "convergence/rotation.rs"]
+mod rotation;
 #[path = "convergence/runtime.rs"]
 mod runtime;
 #[path = "convergence/settings.rs"]

@@ -57,10 +57,11 @@ fn a_cluster_lives() {
 fn a_first_node_endpoint() {
     let lab = Lab::prepare("plain", 1, 1);
     let bank = pki::Bank::open(&lab);
-    let plain = lab.edited("plain.toml", |t| {
-        t.replace("mode = \"haproxy\"\nimage = \"docker.io/library/haproxy:2.6\"", "mode = \"first-node\"")
-            .replacen("[runtime]", &format!("{}[runtime]", pki::Bank::table()), 1)
-    });
+    let plain =
+        lab.edited("plain.toml", |t| {
+            t.replace("mode = \"haproxy\"\nimage = \"docker.io/library/haproxy:2.6\"", "mode = \"first-node\"")
+                .replacen("[runtime]", &format!("{}[runtime]", pki::Bank::table()), 1)
+        });
     let tar = lab.file("media.tar");
     let out = lab.provision(&["bundle", "pack", &lab.bundle(), "-o", &tar, "--split", "48MiB"]);
     assert!(out.status.success(), "{}", stderr(&out));
@@ -121,6 +122,7 @@ fn etcd_is_lost_and_comes_back() {
     lab.must("cp1", "kubectl --kubeconfig /etc/kubernetes/admin.conf create configmap after");
     etcd::lost_and_restored(&lab, &keys, &backup);
     etcd::certificates_are_renewed(&lab);
+    etcd::the_ca_is_rotated(&lab);
     etcd::no_secret_was_recorded(&lab);
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::args::{Inputs, InventoryArg};
+use crate::exec::rotation::Workloads;
+use crate::rotation::{Family, Phase};
 
 /// `provision certs`
 #[derive(Debug, Subcommand)]
@@ -58,6 +60,37 @@ pub enum CertsCommand {
     /// On a node: make the keys that standard input names
     #[command(hide = true)]
     Keys,
+    /// Put a new CA in the place of one of the cluster's, while the cluster serves
+    ///
+    /// In Kubernetes' own order. Trust: every node, service account and joining host learns the new CA beside the old one.
+    /// Switch: certificates and kubeconfigs are signed by the new one, with the names and keys they had (`certs renew`
+    /// makes new keys). Drop: the old one is forgotten, where nothing is signed by it any more. One node after the other,
+    /// control planes first, each only while all control planes are well.
+    ///
+    /// Every node of the inventory must answer. Killed anywhere, the same command goes on from what it finds on the nodes;
+    /// until it is through, `plan` and `apply` are refused.
+    RotateCa(RotateCa),
+}
+
+/// `provision certs rotate-ca`
+#[derive(Debug, Clone, Args)]
+pub struct RotateCa {
+    /// The inventory
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// The CA
+    #[arg(long, value_enum, default_value = "kubernetes")]
+    pub ca: Family,
+    /// Stop when this phase is done everywhere, to hand out kubeconfigs or to restart workloads
+    #[arg(long, value_enum, value_name = "PHASE", default_value = "drop")]
+    pub until: Phase,
+    /// Pods outside kube-system that were made before they could trust the new CA: before the switch, wait (exit 5) until
+    /// somebody restarted them, restart their owners, or leave them
+    #[arg(long, value_enum, default_value = "wait")]
+    pub workloads: Workloads,
+    /// The confirmation, instead of being asked: the cluster's name
+    #[arg(long, value_name = "TEXT")]
+    pub confirm: Option<String>,
 }
 
 /// `provision etcd`

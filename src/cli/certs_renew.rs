@@ -31,6 +31,11 @@ pub(super) async fn renew(path: &Path, yes: bool, global: &Global) -> Result<Exi
                 .hint("`provision status` shows what it is"));
         }
     }
+    let half = facts.hosts.values().find_map(|h| h.state.rotation.as_deref());
+    if let Some(ca) = half {
+        return Err(Error::refused(format!("the rotation of the CA {ca} was begun and is not done"))
+            .hint(format!("`provision certs rotate-ca --ca {ca}` goes on with it; then renew")));
+    }
     let cancel = Cancel::new();
     cancel.on_signals()?;
     let operation = Operation::begin("certs renew", inv.clone(), hosts, global)?;

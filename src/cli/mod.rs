@@ -19,6 +19,7 @@ mod certs_csr;
 mod certs_install;
 mod certs_keys;
 mod certs_renew;
+mod certs_rotate;
 mod confirm;
 mod etcd_restore;
 mod etcd_snapshot;

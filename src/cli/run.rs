@@ -6,8 +6,8 @@ use super::args::{Cli, Command};
 use super::args_etcd::{CertsCommand, EtcdCommand};
 use super::args_node::NodeCommand;
 use super::{
-    apply, bundle, certs, certs_csr, certs_install, certs_keys, certs_renew, etcd_restore, etcd_snapshot, init, journal, kubeconfig, lab, node_remove,
-    node_replace, plan, preflight, reset, serve, status, validate,
+    apply, bundle, certs, certs_csr, certs_install, certs_keys, certs_renew, certs_rotate, etcd_restore, etcd_snapshot,
+    init, journal, kubeconfig, lab, node_remove, node_replace, plan, preflight, reset, serve, status, validate,
 };
 use crate::error::{Context as _, Result};
 use crate::report::Format;
@@ -53,6 +53,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
                 certs_install::run(&inventory.inventory, &from, yes, &global).await
             }
             Command::Certs(CertsCommand::Keys) => certs_keys::keys(),
+            Command::Certs(CertsCommand::RotateCa(args)) => certs_rotate::rotate_ca(&args, &global).await,
             Command::Certs(CertsCommand::Check { inventory, days }) => {
                 certs::check(&inventory.inventory, days, &global).await
             }

@@ -9,6 +9,7 @@ mod journal;
 mod lease;
 pub mod pki;
 mod retry;
+pub mod rotation;
 mod runner;
 mod schedule;
 mod state;

@@ -61,7 +61,8 @@ fn needed_ports(inv: &Inventory, node: &Node, host: &HostFacts) -> Vec<u16> {
 }
 
 /// Makes every check on every host, and the checks that compare hosts. Findings named in `preflight.ignore` become
-/// warnings, except `membership` and `ca`: a host of another cluster is never overridden from the inventory.
+/// warnings, except `membership`, `ca` and `rotation`: a host of another cluster is never overridden from the inventory,
+/// and neither is a CA that half of the nodes trust.
 #[must_use]
 pub fn preflight(inv: &Inventory, facts: &Facts) -> Vec<Finding> {
     let mut all = Vec::new();
@@ -73,7 +74,7 @@ pub fn preflight(inv: &Inventory, facts: &Facts) -> Vec<Finding> {
     between_hosts(inv, facts, &mut all);
     all.extend(members(inv, facts));
     for finding in &mut all {
-        let ignorable = !matches!(finding.check.as_str(), "membership" | "ca");
+        let ignorable = !matches!(finding.check.as_str(), "membership" | "ca" | "rotation");
         if ignorable && inv.preflight.ignore.contains(&finding.check) {
             finding.severity = Severity::Warning;
         }
@@ -275,22 +276,31 @@ fn between_hosts(inv: &Inventory, facts: &Facts, all: &mut Vec<Finding>) {
             }
         }
     }
-    // The CA of every member must be that of the control plane that speaks for the cluster.
-    let Some(ca) = facts.voice.as_ref().and_then(|v| facts.hosts.get(v)).and_then(|h| h.state.ca.as_ref()) else {
-        return;
-    };
+    authorities(inv, facts, all);
+}
+
+/// The CA of every member must be one of those that the control plane that speaks for the cluster trusts: while one gives
+/// way to another, nodes have both, and then the new one alone. Until that is over nothing else is changed.
+fn authorities(inv: &Inventory, facts: &Facts, all: &mut Vec<Finding>) {
+    let state = |name: &String| facts.hosts.get(name).map(|h| &h.state);
+    let of_voice = facts.voice.as_ref().and_then(state).map(|s| s.ca.as_slice()).unwrap_or_default();
     for node in inv.nodes() {
-        if let Some(other) = facts.hosts.get(&node.name).and_then(|h| h.state.ca.as_ref())
-            && other != ca
-        {
-            all.push(Finding {
-                check: "ca".into(),
-                host: node.name.clone(),
-                severity: Severity::Error,
-                message: "its cluster CA is not that of this cluster".into(),
-                remedy: "it belongs to another cluster (or an earlier one): `provision reset --host NAME` if it may go"
-                    .into(),
-            });
+        let Some(state) = state(&node.name) else { continue };
+        let mut find = |check: &str, message: String, remedy: &str| {
+            let (check, host, remedy) = (check.into(), node.name.clone(), remedy.into());
+            all.push(Finding { check, host, severity: Severity::Error, message, remedy });
+        };
+        if !of_voice.is_empty() && !state.ca.is_empty() && !state.ca.iter().any(|ca| of_voice.contains(ca)) {
+            let message = "its cluster CA is not that of this cluster".into();
+            find(
+                "ca",
+                message,
+                "it belongs to another cluster (or an earlier one): `provision reset --host NAME` if it may go",
+            );
+        }
+        if let Some(name) = &state.rotation {
+            let message = format!("the rotation of the CA {name} was begun and is not done");
+            find("rotation", message, "`provision certs rotate-ca` with the same --ca goes on with it; then this");
         }
     }
 }

@@ -20,4 +20,5 @@ pub const CHECKS: &[&str] = &[
     "address",
     "membership",
     "ca",
+    "rotation",
 ];

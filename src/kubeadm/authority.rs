@@ -19,7 +19,7 @@ pub struct Stranger {
 const PKI: &str = "/etc/kubernetes/pki";
 
 /// The authority that has to have signed what is in `path`; `None` for authorities, and for what kubeadm did not make.
-fn authority(path: &str) -> Option<String> {
+pub(crate) fn authority(path: &str) -> Option<String> {
     let of = |name: &str| Some(format!("{PKI}/{name}"));
     match path.strip_prefix(PKI).map(|rest| rest.trim_start_matches('/')) {
         Some("apiserver.crt" | "apiserver-kubelet-client.crt" | "kubelet.crt") => of("ca.crt"),

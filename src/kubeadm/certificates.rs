@@ -78,7 +78,7 @@ pub fn certificates(text: &str) -> Result<Vec<Certificate>> {
 }
 
 /// The blocks of PEM in what the certs probe printed, each with the file it is in.
-pub(super) fn blocks(text: &str) -> Result<Vec<(String, Pem)>> {
+pub(crate) fn blocks(text: &str) -> Result<Vec<(String, Pem)>> {
     let mut all = Vec::new();
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
@@ -105,7 +105,14 @@ pub(super) fn blocks(text: &str) -> Result<Vec<(String, Pem)>> {
     Ok(all)
 }
 
-pub(super) fn unreadable(path: &str, why: &str) -> Error {
+/// A certificate as PEM.
+pub(crate) fn pem(der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: String = text.as_bytes().chunks(64).map(|l| format!("{}\n", String::from_utf8_lossy(l))).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{lines}-----END CERTIFICATE-----\n")
+}
+
+pub(crate) fn unreadable(path: &str, why: &str) -> Error {
     Error::failed(format!("failed to read the certificate in {path}: {why}"))
 }
 

@@ -216,7 +216,7 @@ fn certificates(inv: &Inventory, node: &Node, host: &HostFacts, all: &mut Vec<Dr
         let hint = if certificate.ca && external {
             "who keeps the authority knows: every node has to learn a new one before this one ends"
         } else if certificate.ca {
-            "`provision certs renew` does not renew an authority: every node has to learn a new one before this one ends"
+            "`provision certs renew` does not renew an authority: `provision certs rotate-ca` puts a new one in its place"
         } else {
             renewal
         };

@@ -128,7 +128,7 @@ pub fn satisfied(action: &Action, answers: &[Answer]) -> bool {
                     || state.bootstrap_conf
                     || state.admin_conf
                     || state.etcd_data
-                    || state.ca.is_some())
+                    || !state.ca.is_empty())
                 && state.manifests.is_empty()
         }
         Action::KubeadmInit { cluster, stacked, .. } => {

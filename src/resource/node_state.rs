@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use x509_parser::pem::Pem;
 
 use super::shell::shell_probe;
+use crate::bundle::Digest;
 use crate::host::{Answer, Probe};
 
 /// What the node-state probe saw.
@@ -20,8 +24,11 @@ pub struct NodeState {
     pub etcd_data: bool,
     /// kubeadm's static pod manifests that exist.
     pub manifests: Vec<String>,
-    /// sha256 of the cluster CA's file.
-    pub ca: Option<String>,
+    /// The cluster CAs that it trusts, each the sha256 of a certificate: one, and two while one gives way to the other.
+    pub ca: Vec<Digest>,
+    /// The CA whose rotation was begun and not ended.
+    #[serde(default)]
+    pub rotation: Option<String>,
     /// The name of the cluster that claimed this host through `provision`.
     pub claim: Option<String>,
     /// Our mark that the join was once seen whole.
@@ -58,7 +65,8 @@ pub fn node_state(answer: &Answer) -> NodeState {
             .get("manifests")
             .map(|m| m.split(',').filter(|s| !s.is_empty()).map(str::to_owned).collect())
             .unwrap_or_default(),
-        ca: text("ca"),
+        ca: text("ca").map(|text| authorities(&text)).unwrap_or_default(),
+        rotation: text("rotation"),
         claim: text("claim"),
         joined: yes("joined"),
         running: text("running"),
@@ -69,6 +77,14 @@ pub fn node_state(answer: &Answer) -> NodeState {
         },
         control_plane_label: map.get("role") == Some(&"control-plane"),
     }
+}
+
+/// Each certificate in a file that comes as base64. What cannot be read stands for itself alone: it is there, and it is
+/// nobody else's.
+fn authorities(text: &str) -> Vec<Digest> {
+    let file = STANDARD.decode(text).unwrap_or_else(|_| text.into());
+    let all: Vec<Digest> = Pem::iter_from_buffer(&file).flatten().map(|block| Digest::of(&block.contents)).collect();
+    if all.is_empty() { vec![Digest::of(&file)] } else { all }
 }
 
 /// Where a host stands towards the cluster.
@@ -97,7 +113,7 @@ pub fn membership(state: &NodeState, cluster: &str, control_plane: bool, stacked
         || state.admin_conf
         || state.etcd_data
         || !state.manifests.is_empty()
-        || state.ca.is_some();
+        || !state.ca.is_empty();
     match &state.claim {
         Some(claim) if claim != cluster => {
             return Membership::Foreign(format!("it belongs to cluster `{claim}` of provision"));
@@ -148,7 +164,7 @@ mod tests {
             admin_conf: true,
             etcd_data: true,
             manifests: ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(String::from).into(),
-            ca: Some("aa".into()),
+            ca: vec![Digest::of(b"aa")],
             claim: Some("lab".into()),
             node: Some(true),
             control_plane_label: true,

@@ -10,7 +10,10 @@ for c in etcd kube-apiserver kube-controller-manager kube-scheduler; do
     [ -s "/etc/kubernetes/manifests/$c.yaml" ] && manifests="$manifests$c,"
 done
 echo "manifests=$manifests"
-if [ -s /etc/kubernetes/pki/ca.crt ]; then echo "ca=$(sha256sum </etc/kubernetes/pki/ca.crt | cut -d' ' -f1)"; fi
+if [ -s /etc/kubernetes/pki/ca.crt ]; then echo "ca=$(base64 </etc/kubernetes/pki/ca.crt | tr -d '\n')"; fi
+for d in /etc/kubernetes/pki/rotation-*; do
+    if [ -d "$d" ]; then echo "rotation=${d##*/rotation-}"; fi
+done
 [ -s /etc/provision/cluster ] && echo "claim=$(cat /etc/provision/cluster)"
 echo "joined=$(yes_no test -s /etc/provision/joined)"
 for u in provision-kubeadm-init provision-kubeadm-join; do

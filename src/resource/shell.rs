@@ -28,6 +28,8 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
     ("cluster-status", concat!(include_str!("etcd_access.sh"), include_str!("status.sh"))),
     ("strays", include_str!("strays.sh")),
     ("certs", include_str!("certs.sh")),
+    ("rotation", include_str!("rotation.sh")),
+    ("token-pods", include_str!("token_pods.sh")),
     (
         "release",
         "export KUBECONFIG=/etc/kubernetes/admin.conf PATH=$PATH:/usr/local/bin\nhelm history \"$1\" --namespace \"$2\" --max 1 -o json\n",

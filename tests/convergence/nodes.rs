@@ -39,7 +39,7 @@ async fn whole() -> (FakeCluster, BundleManifest) {
     (fake, bundle)
 }
 
-fn copy(of: &FakeCluster) -> FakeCluster {
+pub fn copy(of: &FakeCluster) -> FakeCluster {
     let fake = FakeCluster::default();
     let world = of.world().clone();
     *fake.world() = world;

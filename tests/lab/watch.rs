@@ -34,19 +34,31 @@ pub struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// Starts the client on w1, which reaches the API as that node does.
     pub fn start(lab: &'a Lab) -> Self {
-        let (ok, admin) = lab.exec("cp1", "cat /etc/kubernetes/admin.conf");
-        assert!(ok);
+        let this = Self { lab };
+        // There may have been one before.
+        lab.must("w1", "cd /run && rm -f stop stop-watch writes failed watches seen");
+        let k = "kubectl --kubeconfig /etc/kubernetes/admin.conf";
+        lab.must("cp1", &format!("{k} get configmaps -o name | grep /watched- | xargs -r {k} delete"));
         let file = |name: &str, text: &str| {
             lab.must("w1", &format!("umask 077; cat >/run/{name} <<'EOF'\n{text}\nEOF"));
         };
-        file("admin.conf", &admin);
+        this.follow();
         for (name, text) in [("writer", WRITER), ("watcher", WATCHER)] {
             file(&format!("{name}.sh"), text);
             let run = "systemd-run --quiet --setenv=PATH=\"$PATH:/usr/local/bin\"";
             lab.must("w1", &format!("{run} --unit lab-{name} sh /run/{name}.sh"));
         }
         lab.must("w1", "for i in $(seq 60); do grep -q watched- /run/seen && exit 0; sleep 0.5; done; exit 1");
-        Self { lab }
+        this
+    }
+
+    /// Gives it the kubeconfig that administrators have now, as people are told to.
+    pub fn follow(&self) {
+        let (ok, admin) = self.lab.exec("cp1", "cat /etc/kubernetes/admin.conf");
+        assert!(ok);
+        let put =
+            format!("umask 077; cat >/run/admin.partial <<'EOF'\n{admin}\nEOF\nmv /run/admin.partial /run/admin.conf");
+        self.lab.must("w1", &put);
     }
 
     /// Ends it: one retry cured each request that failed, and every object that was written was seen.

@@ -1,13 +1,17 @@
 //! CAs of our own. Such a CA's key lies on every host of its service and nowhere else, so that the loss of one host, or of
 //! the operator's machine, loses nothing.
 
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, SanType, SubjectPublicKeyInfo,
 };
 use secrecy::{ExposeSecret as _, SecretString};
+
+use x509_parser::extensions::GeneralName;
+use x509_parser::oid_registry;
 
 use super::context::Context;
 use super::files::write;
@@ -20,6 +24,8 @@ use crate::resource::is_valid_ca;
 const CA_DAYS: i64 = 3650;
 /// How long a host's certificate lasts, in days; apply renews it before.
 pub(super) const LEAF_DAYS: i64 = 825;
+/// How long a certificate of kubeadm's that is signed by another CA lasts, in days, like those that kubeadm makes.
+const REISSUED_DAYS: i64 = 365;
 /// A node's clock may be behind the operator's by so many seconds.
 const BACKDATED: i64 = 3600;
 
@@ -36,8 +42,8 @@ pub(super) struct Authority<'a> {
 }
 
 /// A CA with its key.
-pub(super) struct Ca {
-    pub(super) cert: String,
+pub(in crate::exec) struct Ca {
+    pub(in crate::exec) cert: String,
     key: SecretString,
 }
 
@@ -99,7 +105,7 @@ impl Authority<'_> {
 }
 
 impl Ca {
-    pub(super) fn new(name: &str) -> Result<Self> {
+    pub(in crate::exec) fn new(name: &str) -> Result<Self> {
         let making = || format!("failed to make the {name}");
         let mut params = params(name, CA_DAYS)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -124,6 +130,65 @@ impl Ca {
         Ok((cert.pem(), key.serialize_pem().into()))
     }
 
+    /// The CA whose certificate and key these are.
+    pub(in crate::exec) async fn of_files(ctx: &Context, host: &str, cert: &str, key: &str) -> Result<Self> {
+        let missing = |path: &str| Error::failed(format!("{path} is gone")).on(host);
+        let cert = content(ctx, host, cert).await?.ok_or_else(|| missing(cert))?;
+        let key = content(ctx, host, key).await?.ok_or_else(|| missing(key))?;
+        Ok(Self { cert, key: key.into() })
+    }
+
+    /// Puts the key into a file of root's alone.
+    pub(in crate::exec) async fn put_key(&self, ctx: &Context, host: &str, path: &str) -> Result<()> {
+        secret(ctx, host, path, &self.key).await
+    }
+
+    /// A certificate of this CA for whom the certificate `der` is: the same name and key, for the same purposes. The key
+    /// stays where it is.
+    ///
+    /// Errors: it is one that kubeadm would not make.
+    pub(in crate::exec) fn reissue(&self, der: &[u8]) -> Result<String> {
+        let making = || "failed to make a certificate anew".to_owned();
+        let unlike = |what: &str| Error::failed(format!("{}: {what}", making()));
+        let (_, old) = x509_parser::parse_x509_certificate(der).context(making)?;
+        let mut params = params("", REISSUED_DAYS)?;
+        params.distinguished_name = DistinguishedName::new();
+        for attribute in old.subject().iter_attributes() {
+            let value = attribute.as_str().map_err(|e| unlike(&e.to_string()))?;
+            let kind = match attribute.attr_type() {
+                oid if *oid == oid_registry::OID_X509_ORGANIZATION_NAME => DnType::OrganizationName,
+                oid if *oid == oid_registry::OID_X509_COMMON_NAME => DnType::CommonName,
+                other => return Err(unlike(&format!("its subject has {other}"))),
+            };
+            if params.distinguished_name.get(&kind).is_some() {
+                return Err(unlike(&format!("{} names two groups", old.subject())));
+            }
+            params.distinguished_name.push(kind, value);
+        }
+        for name in old.subject_alternative_name().context(making)?.iter().flat_map(|e| &e.value.general_names) {
+            params.subject_alt_names.push(match name {
+                GeneralName::DNSName(name) => SanType::DnsName((*name).try_into().context(making)?),
+                GeneralName::IPAddress(bytes) => SanType::IpAddress(ip(bytes).ok_or_else(|| unlike("a bad address"))?),
+                other => return Err(unlike(&format!("it is for {other}"))),
+            });
+        }
+        let purposes = old.extended_key_usage().context(making)?;
+        let (server, client) = purposes.map_or((false, false), |p| (p.value.server_auth, p.value.client_auth));
+        params.extended_key_usages = [
+            server.then_some(ExtendedKeyUsagePurpose::ServerAuth),
+            client.then_some(ExtendedKeyUsagePurpose::ClientAuth),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+        params.use_authority_key_identifier_extension = true;
+        let signer = KeyPair::from_pem(self.key.expose_secret()).context(making)?;
+        let issuer = Issuer::from_ca_cert_pem(&self.cert, signer).context(making)?;
+        let key = SubjectPublicKeyInfo::from_der(old.public_key().raw).context(making)?;
+        Ok(params.signed_by(&key, &issuer).context(making)?.pem())
+    }
+
     /// Puts the CA onto a host of its own: before what it signed, so that what is cut off in between is found, and made
     /// anew.
     pub(super) async fn put(&self, ctx: &Context, host: &str, dir: &str) -> Result<()> {
@@ -143,6 +208,13 @@ impl Ca {
         let (cert, key) = self.issue(leaf)?;
         secret(ctx, host, &format!("{dir}/{file}.key"), &key).await?;
         write(ctx, host, &format!("{dir}/{file}.crt"), &cert, 0o644).await
+    }
+}
+
+fn ip(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
     }
 }
 
@@ -177,6 +249,28 @@ fn params(name: &str, days: i64) -> Result<CertificateParams> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One of kubeadm's, with an RSA key that nobody here has.
+    #[test]
+    fn what_is_signed_again_is_for_the_same_name_and_key() {
+        let block = x509_parser::pem::parse_x509_pem(include_bytes!("rsa.pem")).unwrap_or_else(|e| panic!("{e}")).1;
+        let old = block.parse_x509().unwrap_or_else(|e| panic!("{e}"));
+        let ca = Ca::new("t").unwrap_or_else(|e| panic!("{e}"));
+        let text = ca.reissue(&block.contents).unwrap_or_else(|e| panic!("{e}"));
+        let of = |text: &str| x509_parser::pem::parse_x509_pem(text.as_bytes()).map(|(_, p)| p);
+        let (new, ca) = (of(&text).unwrap_or_else(|e| panic!("{e}")), of(&ca.cert).unwrap_or_else(|e| panic!("{e}")));
+        let (new, ca) = (new.parse_x509(), ca.parse_x509());
+        let (new, ca) = (new.unwrap_or_else(|e| panic!("{e}")), ca.unwrap_or_else(|e| panic!("{e}")));
+        assert!(new.verify_signature(Some(ca.public_key())).is_ok());
+        assert_eq!(new.public_key().raw, old.public_key().raw);
+        assert_eq!(new.subject().to_string(), "O=system:nodes, CN=system:node:w1");
+        let names = |c: &x509_parser::certificate::X509Certificate<'_>| {
+            c.subject_alternative_name().ok().flatten().map(|s| format!("{:?}", s.value))
+        };
+        assert!(names(&new).is_some() && names(&new) == names(&old), "{:?}", names(&new));
+        let usage = new.extended_key_usage().ok().flatten().map(|u| (u.value.server_auth, u.value.client_auth));
+        assert_eq!((usage, new.is_ca()), (Some((true, true)), false));
+    }
 
     #[test]
     fn a_ca_ends_and_a_leaf_is_none() {

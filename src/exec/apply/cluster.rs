@@ -27,7 +27,7 @@ const RESTART: &str = include_str!("restart.sh");
 const RESTART_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// Ends the containers of kube-system with these names on the host, all at once, and waits until others run.
-pub(super) async fn restart_pods(ctx: &Context, host: &str, components: &[String]) -> Result<()> {
+pub(in crate::exec) async fn restart_pods(ctx: &Context, host: &str, components: &[String]) -> Result<()> {
     let restarts = components.iter().map(|component| async move {
         let attempted = format!("restart {component}");
         ctx.script(host, "static-pod-restart", RESTART, &[component], RESTART_TIMEOUT, &attempted).await

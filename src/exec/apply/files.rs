@@ -14,7 +14,7 @@ use crate::resource::{blob_path, with_block};
 /// The longest that hashing and copying the largest blob may take.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(300);
 
-pub(super) async fn write(ctx: &Context, host: &str, path: &str, content: &str, mode: u32) -> Result<()> {
+pub(in crate::exec) async fn write(ctx: &Context, host: &str, path: &str, content: &str, mode: u32) -> Result<()> {
     ctx.host(host)?.write_file(&FileSpec { path: path.into(), content: content.into(), mode }).await
 }
 

@@ -164,33 +164,65 @@ pub(super) async fn kubelet(
     };
     let path = format!("{STAGE}/kubeadm-flags.env");
     files::write(ctx, host, &path, &settings.flags(&flags), 0o600).await?;
-    let text = include_str!("settings_kubelet.sh");
+    let text =
+        concat!("# apply:kubelet-settings\n", include_str!("kubelet_up.sh"), include_str!("settings_kubelet.sh"));
     unit(ctx, host, "kubelet-settings", text, &[node, &path, KEPT], KUBELET_TIMEOUT)
         .await
         .map_err(|e| e.hint("no other node was begun; mend the inventory and run apply again"))?;
-    // A kubelet that was started anew takes every pod for not ready until it has asked it.
-    let until = Instant::now() + Duration::from_secs(*timeout_s);
     notes(StepNote::Text(format!("waiting for the pods of {node}")));
+    pods_are_back(ctx, host, through, node, &served, *timeout_s).await?;
+    files::write(ctx, host, KUBELET_KEPT, wanted, 0o600).await
+}
+
+/// Starts the kubelet of a node anew, and waits until it and the pods that were ready before are ready again.
+pub(in crate::exec) async fn kubelet_anew(
+    ctx: &Context,
+    host: &str,
+    through: &str,
+    node: &str,
+    timeout_s: u64,
+) -> Result<()> {
+    let text = concat!(
+        "# apply:kubelet-anew\nexport PATH=$PATH:/usr/local/bin\nnode=$1\n",
+        include_str!("kubelet_up.sh"),
+        "up || { journalctl --no-pager -q -n 8 -o cat -u kubelet 2>/dev/null | cut -c1-300 >&2; exit 1; }\n"
+    );
+    let served = ready(ctx, through, node).await?;
+    ctx.script(host, "kubelet-anew", text, &[node], KUBELET_TIMEOUT, "restart the kubelet")
+        .await
+        .map_err(|e| e.hint("no other node was begun; `journalctl -u kubelet` on the host"))?;
+    pods_are_back(ctx, host, through, node, &served, timeout_s).await
+}
+
+/// A kubelet that was started anew takes every pod for not ready until it has asked it.
+async fn pods_are_back(
+    ctx: &Context,
+    host: &str,
+    through: &str,
+    node: &str,
+    served: &BTreeMap<String, bool>,
+    timeout_s: u64,
+) -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(timeout_s);
     loop {
         let left: Vec<String> = match ready(ctx, through, node).await {
-            Ok(now) => still_away(&served, &now),
+            Ok(now) => still_away(served, &now),
             Err(error) if Instant::now() >= until => return Err(error),
             Err(_) => vec!["unknown".into()],
         };
         if left.is_empty() {
-            break;
+            return Ok(());
         }
         if Instant::now() >= until {
             return Err(Error::failed(format!(
-                "{} on {node} not ready {timeout_s} s after its kubelet was given new settings",
+                "{} on {node} not ready {timeout_s} s after its kubelet was started anew",
                 left.join(", ")
             ))
             .on(host)
-            .hint("no other node was begun; look at these pods, then run apply again"));
+            .hint("no other node was begun; look at these pods, then run it again"));
         }
         tokio::time::sleep(UPGRADE_PAUSE).await;
     }
-    files::write(ctx, host, KUBELET_KEPT, wanted, 0o600).await
 }
 
 /// The pods of a node, and which of them are ready. The node's own readiness stands among them.

@@ -1,24 +1,9 @@
-# apply:kubelet-settings
 # Gives the kubelet of node $1 the cluster's configuration and the arguments in $2, and puts both back when it does not
 # come up with them. $3 keeps what was.
 export PATH=$PATH:/usr/local/bin
 node=$1 flags=$2 kept=$3 k=/var/lib/kubelet
 umask 077
 put() { cp -p -- "$1" "$2.provision-partial" && sync "$2.provision-partial" && mv -f "$2.provision-partial" "$2"; }
-# A kubelet that runs well tells so by its lease at once, and every 10 s from then on.
-up() {
-    begun=$(date +%s)
-    systemctl reset-failed kubelet 2>/dev/null
-    systemctl restart kubelet || return 1
-    n=0
-    while [ $n -lt 60 ]; do
-        t=$(kubectl --kubeconfig /etc/kubernetes/kubelet.conf --request-timeout=5s -n kube-node-lease get lease "$node" -o 'jsonpath={.spec.renewTime}' 2>/dev/null)
-        if [ -n "$t" ] && [ "$(date -d "$t" +%s)" -gt "$begun" ] && systemctl -q is-active kubelet; then return 0; fi
-        n=$((n + 1))
-        sleep 1
-    done
-    return 1
-}
 mkdir -p "$kept/before" || exit 1
 # Killed from here on, the next run knows that all of it has to be done again.
 echo unfinished >"$kept/kubelet.yaml.partial" && sync "$kept/kubelet.yaml.partial" && mv -f "$kept/kubelet.yaml.partial" "$kept/kubelet.yaml" || exit 1

@@ -7,7 +7,7 @@ mod step;
 mod transfer;
 
 pub use renew::renew;
-pub(super) use renew::{each_in_turn, may_begin};
+pub(super) use renew::{each_in_turn, holds, made_anew_with, may_begin, well};
 pub use restore::{forget_others, stage, start_over};
 pub use snapshot::{healthy_member, take};
 pub(super) use step::step;

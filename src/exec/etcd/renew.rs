@@ -33,8 +33,7 @@ pub(in crate::exec) async fn may_begin(ctx: &Context) -> Result<()> {
     for node in &planes {
         let conditions = std::iter::once(well(node, timeout_s)).chain(stacked.then(|| etcd.clone()));
         for condition in conditions {
-            let answers = ctx.host(&node.name)?.probe(&probes(&condition)).await?;
-            if !satisfied(&condition, &answers) {
+            if !holds(ctx, &node.name, &condition).await? {
                 return Err(Error::refused("the control plane or its etcd is not well; no certificate was renewed")
                     .on(&node.name)
                     .hint("only when all are well does the cluster stay up while one restarts: `provision status` shows more")
@@ -83,13 +82,24 @@ pub(in crate::exec) async fn each_in_turn(
     Ok(())
 }
 
-fn well(node: &Node, timeout_s: u64) -> Action {
+/// Whether nothing is to be waited for.
+pub(in crate::exec) async fn holds(ctx: &Context, host: &str, condition: &Action) -> Result<bool> {
+    Ok(satisfied(condition, &ctx.host(host)?.probe(&probes(condition)).await?))
+}
+
+pub(in crate::exec) fn well(node: &Node, timeout_s: u64) -> Action {
     Action::WaitControlPlane { node: node.name.clone(), address: node.address.to_string(), timeout_s }
 }
 
 async fn made_anew(ctx: &Context, host: &str, component: &str) -> Result<()> {
+    made_anew_with(ctx, host, component, &[]).await
+}
+
+/// With more arguments for the script: the certificate and the key by which the controller manager signs.
+pub(in crate::exec) async fn made_anew_with(ctx: &Context, host: &str, component: &str, more: &[&str]) -> Result<()> {
     let attempted = format!("restart {component}");
-    let made = ctx.script(host, "static-pod-anew", USE, &[component], TIMEOUT, &attempted).await;
+    let args = [&[component], more].concat();
+    let made = ctx.script(host, "static-pod-anew", USE, &args, TIMEOUT, &attempted).await;
     made.map(drop).map_err(|e| e.hint("`ctr -n k8s.io tasks ls` on the host, and `journalctl -u kubelet`"))
 }
 

@@ -1,5 +1,6 @@
 # apply:static-pod-anew
-# Has the kubelet make kubeadm's static pod $1 anew, so that it reads its certificates again, and waits until it runs. A
+# Has the kubelet make kubeadm's static pod $1 anew, so that it reads its certificates again, and waits until it runs. $2
+# and $3, when given, are from now on the certificate and the key by which it (the controller manager) signs. A
 # container that is ended makes the kubelet wait before it starts the next: 10 s at the second time, then 20 s, 40 s, up to
 # 5 minutes, and etcd and the API server have often ended a few times when the cluster grew or came back. A manifest that
 # says something else is another pod with no such past; that is how kubeadm's own upgrade restarts them. To take the
@@ -14,7 +15,9 @@ runs() { ctr -n k8s.io tasks ls | grep -q "^$1 .*RUNNING"; }
 old=$(ids) || exit 1
 mark="    $key: \"$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)\""
 if grep -q '^  annotations:$' "$m"; then at='^  annotations:$' put=$mark; else at='^metadata:$' put="  annotations:\\n$mark"; fi
-sed -e "\\|^    $key: |d" -e "\\|$at|a\\$put" "$m" >"$new" || exit 1
+signer=
+[ -z "$2" ] || signer="s|\( --cluster-signing-cert-file=\).*|\1$2|;s|\( --cluster-signing-key-file=\).*|\1$3|"
+sed -e "$signer" -e "\\|^    $key: |d" -e "\\|$at|a\\$put" "$m" >"$new" || exit 1
 [ "$(grep -c "^    $key: " "$new")" = 1 ] || { echo "$m is not as kubeadm writes it; it was left alone" >&2; rm -f "$new"; exit 1; }
 mv -- "$new" "$m" || exit 1
 n=0

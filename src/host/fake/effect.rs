@@ -25,6 +25,9 @@ impl World {
                 }
                 let script = text.lines().next().unwrap_or_default().strip_prefix("# apply:").unwrap_or_default();
                 self.log.push(format!("{name}: {script} {}", args.join(" ")));
+                if script.starts_with("rotation-") || script == "kubelet-anew" {
+                    return self.rotation_script(name, script, args, &command.stdin, now);
+                }
                 self.script(name, script, args, now)
             }
             ["rm", "-f", "--", paths @ ..] => {
@@ -74,11 +77,12 @@ impl World {
             ("api-answers" | "test-account", _) => {
                 return if self.cluster_up() { done("") } else { broken(1, "connection refused") };
             }
-            ("static-pod-restart" | "static-pod-anew", [_]) => {
+            ("static-pod-restart" | "static-pod-anew", [_, ..]) => {
                 let planes: Vec<&String> = self.etcd.keys().collect();
                 if planes.iter().any(|plane| !self.api_up(plane)) {
                     self.violations.push(format!("a restart on {name} while another control plane is down"));
                 }
+                self.signs_by(name, args, now);
                 return done("");
             }
             ("cluster-info", [_]) => return done(""),

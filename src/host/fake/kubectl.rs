@@ -66,6 +66,21 @@ impl World {
                 self.test_namespace = false;
                 done("")
             }
+            ["-n", namespace, "rollout", verb, owner, ..] => {
+                let name = owner.rsplit('/').next().unwrap_or_default();
+                let begins = format!("{namespace}|{name}");
+                let anew = |l: &str| {
+                    let owned = l.starts_with(&begins) || l.contains(&format!("|{name}|"));
+                    let made = if owned && *verb == "restart" { "2026-01-01T00:00:10Z" } else { "" };
+                    let mut fields: Vec<&str> = l.split('|').collect();
+                    if !made.is_empty() && fields.len() > 3 {
+                        fields[3] = made;
+                    }
+                    fields.join("|") + "\n"
+                };
+                self.token_pods = self.token_pods.lines().map(anew).collect();
+                done("")
+            }
             _ => broken(127, format!("the fake knows no kubectl {}", args.join(" "))),
         }
     }

@@ -10,6 +10,7 @@ mod kubeadm;
 mod kubectl;
 mod machine;
 mod question;
+mod rotation;
 mod settings;
 mod upgrade;
 mod watch;

@@ -1,5 +1,8 @@
 //! Answers to probes.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::world::World;
 use crate::host::{Answer, FileKind, FileState, Probe, UnitState};
 
@@ -98,7 +101,9 @@ impl World {
             "etcd-host" => Ok(self.etcd_host(name)),
             "cluster-status" => Ok(self.cluster_status(name)),
             "strays" => Ok(self.strays(name)),
-            "certs" => Ok(self.certificates(name)),
+            "certs" => Ok(self.certificates(name) + &self.client_certificates(name)),
+            "rotation" => Ok(self.rotation(name, arg, words.next().unwrap_or_default())),
+            "token-pods" => self.through_admin(name).map(|()| self.token_pods.clone()),
             "release" => self.release_json(name, arg, words.next().unwrap_or_default()),
             "manifest" => self.applied(name, arg),
             "namespace" => self
@@ -172,7 +177,11 @@ impl World {
             has("/etc/provision/joined"),
         );
         if let Some(ca) = m.files.get("/etc/kubernetes/pki/ca.crt") {
-            out += &format!("ca={}\n", ca.digest.hex());
+            out += &format!("ca={}\n", STANDARD.encode(&ca.content));
+        }
+        let rotation = m.files.keys().find_map(|path| path.strip_prefix(crate::rotation::ROTATIONS)?.split('/').next());
+        if let Some(name) = rotation {
+            out += &format!("rotation={name}\n");
         }
         if m.has("/etc/provision/cluster") {
             out += &format!("claim={}", m.text("/etc/provision/cluster"));

@@ -66,6 +66,10 @@ pub struct World {
     pub cluster_configuration: String,
     /// Pods that a drain moves, by name, and the nodes they are on.
     pub pods: BTreeMap<String, String>,
+    /// Pods with what they mount, as the probe `token-pods` prints them.
+    pub token_pods: String,
+    /// The CAs that service accounts trust, PEM.
+    pub accounts: String,
     /// Pods that no drain moves.
     pub stuck: BTreeSet<String>,
     /// The list of PodDisruptionBudgets, as JSON.
