@@ -17,6 +17,11 @@ use crate::rotation::{Family, Phase};
 
 pub(super) async fn rotate_ca(args: &RotateCa, global: &Global) -> Result<ExitCode> {
     let inv = load(&args.inventory.inventory)?;
+    if inv.certificates.is_external() {
+        return Err(Error::refused("somebody else keeps this cluster's CAs: no new one can be made here").hint(
+            "a change of such a CA is not supported yet; certificates of the same CA: `provision certs csr`, then `certs install`",
+        ));
+    }
     let _lease = Lease::acquire(&inv.cluster.name, "certs rotate-ca")?;
     let hosts = connect(&inv.nodes(), global).await?;
     let facts = gather(&inv, &hosts, global.concurrency).await?;
