@@ -5,6 +5,7 @@ use crate::harness::{Lab, stderr, stdout};
 /// What is changed by hand is named exactly, and mended exactly.
 pub fn by_hand(lab: &Lab) {
     println!("-- drift");
+    other_networks(lab);
     lab.must("w1", "systemctl stop kubelet");
     let (code, steps) = lab.plan();
     assert_eq!((code, lab.changes(&steps)), (2, vec!["runtime/w1/kubelet-service".to_owned()]));
@@ -30,6 +31,17 @@ pub fn by_hand(lab: &Lab) {
     assert!(lab.apply().status.success());
     lab.settled();
     beside_ours(lab);
+}
+
+/// What no rolling change gives is refused, with what the cluster has.
+fn other_networks(lab: &Lab) {
+    let other = lab.edited("networks.toml", |t| t.replace("10.244.0.0/16", "10.245.0.0/16"));
+    for command in [&["plan"][..], &["apply", "-y"]] {
+        let out = lab.provision(&[command, &["-i", &other, "-b", &lab.bundle()]].concat());
+        let said = stderr(&out);
+        assert_eq!(out.status.code(), Some(5), "{said}");
+        assert!(said.contains("pod network is 10.244.0.0/16, the inventory says 10.245.0.0/16"), "{said}");
+    }
 }
 
 /// Another image under a tag is mended; what is not provision's is told, and left where it is.

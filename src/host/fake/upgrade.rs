@@ -1,5 +1,8 @@
 //! What an upgrade asks of a machine and of the cluster.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::effect::{broken, done};
 use super::settings::static_pod;
 use super::world::World;
@@ -64,6 +67,8 @@ impl World {
         }
         if self.through_admin(name).is_ok() {
             out += &format!("configured={}\nproxy={}\n", self.configured, self.configured);
+            let cluster = self.settings.get("ClusterConfiguration").map_or("", String::as_str);
+            out += &format!("cluster={}\n", STANDARD.encode(cluster));
         }
         out
     }
