@@ -75,14 +75,18 @@ mod tests {
     #[test]
     fn what_kubeadm_keeps_is_read() {
         let text = KEPT.replace("serviceSubnet", "  serviceSubnet");
-        let found = Foundation::read(&text).unwrap();
-        assert_eq!(found.endpoint.as_deref(), Some("api.lab.internal:8443"));
-        assert_eq!(found.pods.unwrap(), ["10.244.0.0/16", "fd00:1::/56"].map(|n| n.parse::<IpNet>().unwrap()));
-        assert_eq!(found.services.unwrap(), ["10.96.0.0/16".parse::<IpNet>().unwrap()]);
-        assert_eq!((found.domain.as_deref(), found.etcd), (Some("cluster.local"), Some(EtcdMode::Stacked)));
+        let nets = |all: &[&str]| Some(all.iter().filter_map(|n| n.parse::<IpNet>().ok()).collect::<Vec<_>>());
+        let found = Foundation {
+            endpoint: Some("api.lab.internal:8443".into()),
+            pods: nets(&["10.244.0.0/16", "fd00:1::/56"]),
+            services: nets(&["10.96.0.0/16"]),
+            domain: Some("cluster.local".into()),
+            etcd: Some(EtcdMode::Stacked),
+        };
+        assert_eq!(Foundation::read(&text), Some(found.clone()));
         let beside =
             text.replace("  local:\n    dataDir: /var/lib/etcd", "  external:\n    endpoints: [https://e1:2379]");
-        assert_eq!(Foundation::read(&beside).unwrap().etcd, Some(EtcdMode::External));
+        assert_eq!(Foundation::read(&beside), Some(Foundation { etcd: Some(EtcdMode::External), ..found }));
     }
 
     #[test]

@@ -39,7 +39,9 @@ pub(crate) use leave::kubeadm_status;
 pub use leave::kubeadm_status_probe;
 pub use node_state::{Membership, NodeState, membership, node_state, node_state_probe};
 pub use registry::{REGISTRY_CA, REGISTRY_DIR, registry_ca, registry_probe};
-pub use settings::{CONTROL_PLANE_KEPT, KUBELET_KEPT, PROXY_KEPT};
+pub use settings::{
+    CONTAINERD, CONTAINERD_CONFIG, CONTAINERD_UNIT, CONTROL_PLANE_KEPT, KUBELET_KEPT, PROXY_KEPT, RUNTIME_BEFORE,
+};
 pub(crate) use settings::{control_plane_behind, has_uploaded, ready_pods, ready_pods_probe};
 pub use shell::{SHELL_PROBES, shell_probe};
 pub use strays::{Strays, strays, strays_probe};

@@ -19,7 +19,7 @@ use crate::resource::{
     ready_pods_probe, satisfied,
 };
 
-const STAGE: &str = "/run/provision/settings";
+pub(super) const STAGE: &str = "/run/provision/settings";
 const KEPT: &str = "/var/lib/provision/settings";
 const SHORT: Duration = Duration::from_secs(120);
 /// Four static pods, each within two minutes.
@@ -35,7 +35,14 @@ async fn stage(ctx: &Context, host: &str, config: &str) -> Result<String> {
 }
 
 /// Runs one of our scripts as a unit that a lost connection does not end.
-async fn unit(ctx: &Context, host: &str, name: &str, text: &str, args: &[&str], limit: Duration) -> Result<()> {
+pub(super) async fn unit(
+    ctx: &Context,
+    host: &str,
+    name: &str,
+    text: &str,
+    args: &[&str],
+    limit: Duration,
+) -> Result<()> {
     let command = script_command(text, args).timeout(limit).unit(format!("provision-{name}"));
     let shown = Command::new(std::iter::once(name).chain(args.iter().copied()));
     let attempted = format!("change settings ({name})");
@@ -167,32 +174,42 @@ pub(super) async fn kubelet(
         .await
         .map_err(|e| e.hint("no other node was begun; mend the inventory and run apply again"))?;
     // A kubelet that was started anew takes every pod for not ready until it has asked it.
-    let until = Instant::now() + Duration::from_secs(*timeout_s);
+    ready_again(ctx, (through, node), &served, *timeout_s, "its kubelet was given new settings", notes)
+        .await
+        .map_err(|e| e.hint("no other node was begun; look at these pods, then run apply again"))?;
+    files::write(ctx, host, KUBELET_KEPT, wanted, 0o600).await
+}
+
+/// Waits until all of a node that was ready is ready again.
+pub(super) async fn ready_again(
+    ctx: &Context,
+    (through, node): (&str, &str),
+    served: &BTreeMap<String, bool>,
+    timeout_s: u64,
+    after: &str,
+    notes: &(dyn Fn(StepNote) + Send + Sync),
+) -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(timeout_s);
     notes(StepNote::Text(format!("waiting for the pods of {node}")));
     loop {
         let left: Vec<String> = match ready(ctx, through, node).await {
-            Ok(now) => still_away(&served, &now),
+            Ok(now) => still_away(served, &now),
             Err(error) if Instant::now() >= until => return Err(error),
             Err(_) => vec!["unknown".into()],
         };
         if left.is_empty() {
-            break;
+            return Ok(());
         }
         if Instant::now() >= until {
-            return Err(Error::failed(format!(
-                "{} on {node} not ready {timeout_s} s after its kubelet was given new settings",
-                left.join(", ")
-            ))
-            .on(host)
-            .hint("no other node was begun; look at these pods, then run apply again"));
+            let left = left.join(", ");
+            return Err(Error::failed(format!("{left} on {node} not ready {timeout_s} s after {after}")).on(node));
         }
         tokio::time::sleep(UPGRADE_PAUSE).await;
     }
-    files::write(ctx, host, KUBELET_KEPT, wanted, 0o600).await
 }
 
 /// The pods of a node, and which of them are ready. The node's own readiness stands among them.
-async fn ready(ctx: &Context, through: &str, node: &str) -> Result<BTreeMap<String, bool>> {
+pub(super) async fn ready(ctx: &Context, through: &str, node: &str) -> Result<BTreeMap<String, bool>> {
     match ctx.ask(through, ready_pods_probe(node)).await? {
         answer @ Answer::Shell { code: 0, .. } => Ok(ready_pods(&answer)),
         Answer::Shell { stderr, .. } => Err(Error::failed(format!("failed to list the pods of {node}"))

@@ -17,6 +17,12 @@ const KEPT: [&str; 5] = [
     "/var/lib/kubelet/config.yaml",
     "/var/lib/kubelet/kubeadm-flags.env",
 ];
+const KEPT_OF_RUNTIME: [&str; 4] = [
+    "/usr/local/bin/containerd",
+    "/usr/local/sbin/runc",
+    "/etc/containerd/config.toml",
+    "/etc/systemd/system/containerd.service",
+];
 const MARK: &str = "/var/lib/provision/upgrade/kubeadm";
 
 impl World {
@@ -97,10 +103,13 @@ impl World {
                 self.write(name, path, b"etcd", now);
                 done("")
             }
-            ("keep", [_, list]) => {
+            ("keep", [_, list, what]) => {
                 let Some(m) = self.machines.get_mut(name) else { return broken(255, "no machine") };
-                let files: Vec<(String, Digest)> =
-                    KEPT.iter().filter_map(|f| Some(((*f).to_owned(), m.files.get(*f)?.digest.clone()))).collect();
+                let files: Vec<(String, Digest)> = KEPT
+                    .iter()
+                    .chain(KEPT_OF_RUNTIME.iter().filter(|_| *what == "runtime"))
+                    .filter_map(|f| Some(((*f).to_owned(), m.files.get(*f)?.digest.clone())))
+                    .collect();
                 let text: String = files.iter().map(|(f, d)| format!("{} {f}\n", d.hex())).collect();
                 m.blobs.extend(files.into_iter().map(|(_, d)| (d, 1)));
                 m.write(list, text.as_bytes(), 0o600, now);
@@ -222,8 +231,12 @@ impl World {
             }
         }
         m.files.remove(MARK);
+        if text.contains(" /usr/local/bin/containerd\n") {
+            m.reloaded = now;
+            m.start("containerd.service", now);
+        }
         m.start("kubelet.service", now);
-        done("")
+        done(self.kubelet_version(name))
     }
 
     /// `kubectl drain`
