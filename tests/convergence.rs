@@ -5,6 +5,8 @@
 mod drift;
 #[path = "convergence/external.rs"]
 mod external;
+#[path = "convergence/leaving.rs"]
+mod leaving;
 #[path = "convergence/nodes.rs"]
 mod nodes;
 #[path = "convergence/rotation.rs"]
@@ -118,7 +120,7 @@ async fn a_changed_file_and_the_restart_that_follows_are_the_only_steps() {
     let now = fake.world().tick();
     fake.world().machines.get_mut("w2").unwrap().write("/etc/containerd/config.toml", b"edited", 0o644, now);
     let ids = plan_ids(&fake, &inv, &bundle).await.unwrap();
-    assert_eq!(ids, ["runtime/w2/containerd-config", "runtime/w2/containerd-service", "verify/cp1/ready-w2"]);
+    assert_eq!(ids, ["settings-worker/w2/containerd", "settings-worker/cp1/wave-2"]);
     converge(&fake, &inv, &bundle, 1).await.unwrap();
     assert_eq!(snapshot(&fake), before);
 }

@@ -48,6 +48,7 @@ pub fn is_repeatable(action: &Action) -> bool {
         // What went back once would go back again.
         | Action::ControlPlaneSettings { .. }
         | Action::KubeletSettings { .. }
+        | Action::RuntimeSettings { .. }
         | Action::ResetHost { .. } => false,
         Action::WriteFile { .. }
         | Action::RemoveFile { .. }

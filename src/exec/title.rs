@@ -62,6 +62,7 @@ impl Step {
             Action::ForgetNode { node } => format!("delete the node object {node} and its pods"),
             Action::UploadSettings { .. } => "write the cluster's own configuration".to_owned(),
             Action::ControlPlaneSettings { .. } => "change settings of the control plane".to_owned(),
+            Action::RuntimeSettings { .. } => "change settings of containerd".to_owned(),
             Action::KubeletSettings { .. } => "change settings of the kubelet".to_owned(),
             Action::ProxySettings { .. } => "change settings of kube-proxy".to_owned(),
             Action::ResetHost { .. } => "make the host bare".to_owned(),

@@ -22,6 +22,7 @@ pub const NEEDED_COMMANDS: &str =
 pub const NEEDED_MODULES: &str = "overlay br_netfilter";
 /// The programs by which a node runs containers.
 pub const RUNTIME_FILES: [&str; 2] = ["/usr/local/bin/containerd", "/usr/local/sbin/runc"];
+const RUNTIME_UNIT: &str = "containerd.service";
 /// Where our bridge CNI configuration lies on a node.
 pub const CNI_CONF: &str = "/etc/cni/net.d/10-provision.conflist";
 
@@ -120,6 +121,9 @@ pub struct HostFacts {
     /// What of [`RUNTIME_FILES`] is there.
     #[serde(default)]
     pub runtime: BTreeMap<String, Digest>,
+    /// containerd runs on it.
+    #[serde(default)]
+    pub runs_containers: bool,
 }
 
 /// The certificates of a host.
@@ -225,6 +229,7 @@ pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
     probes.push(strays_probe());
     probes.push(certs_probe(&[]));
     probes.extend(RUNTIME_FILES.map(|path| Probe::File(path.into())));
+    probes.push(Probe::Unit(RUNTIME_UNIT.into()));
     probes
 }
 
@@ -293,6 +298,7 @@ pub fn host_facts(probes: &[Probe], answers: &[Answer], sent_ms: i64, received_m
         strays: to(strays_probe()).map(strays).unwrap_or_default(),
         certificates: to(certs_probe(&[])).map(HostCertificates::read).unwrap_or_default(),
         keys: to(node_keys_probe()).map(node_keys).unwrap_or_default(),
+        runs_containers: matches!(to(Probe::Unit(RUNTIME_UNIT.into())), Some(Answer::Unit(u)) if u.active == "active"),
         runtime: RUNTIME_FILES.iter().filter_map(|path| digest_of(path, to(Probe::File((*path).into()))?)).collect(),
     }
 }

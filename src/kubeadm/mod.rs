@@ -5,6 +5,7 @@ mod certificates;
 mod cluster_status;
 mod config;
 mod discovery;
+mod foundation;
 mod image_names;
 mod members;
 mod parse;
@@ -22,6 +23,7 @@ pub use cluster_status::{names_endpoint, without_endpoint};
 pub(crate) use config::{API_PORT, merge};
 pub use config::{ClusterImages, init_documents, join_document, settings_documents, upload_certs_document};
 pub use discovery::{Discovery, with_discovery};
+pub use foundation::Foundation;
 pub use image_names::{ImageNames, with_image_names};
 pub use members::{Left, Member, Members};
 pub use parse::{

@@ -277,11 +277,14 @@ pub enum Action {
         /// Where to.
         path: String,
     },
-    /// Keep what a worker needs to go back to the version it runs: its binaries and the kubelet's configuration, in its
-    /// content store.
+    /// Keep what a node needs to go back to what it runs: its binaries and the kubelet's configuration, in its content
+    /// store.
     KeepVersion {
         /// The version it is about to be taken to.
         version: String,
+        /// Whether containerd and runc, with what containerd reads, belong to it.
+        #[serde(default)]
+        runtime: bool,
     },
     /// `kubeadm upgrade apply` or `kubeadm upgrade node`.
     KubeadmUpgrade {
@@ -426,6 +429,20 @@ pub enum Action {
         through: String,
         /// What is asked for, as the host keeps it.
         wanted: String,
+        /// Seconds.
+        timeout_s: u64,
+    },
+    /// Give a node's containerd the configuration and the unit that are wanted, and start it anew; its containers run on.
+    /// One that does not come up with them, or that the node is not well with, gets back what it had.
+    RuntimeSettings {
+        /// The node object.
+        node: String,
+        /// The control plane that is asked about the node.
+        through: String,
+        /// Its configuration.
+        config: String,
+        /// Its unit.
+        unit: String,
         /// Seconds.
         timeout_s: u64,
     },

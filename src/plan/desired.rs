@@ -143,6 +143,7 @@ pub(super) fn disruption(action: &Action) -> Disruption {
         | Action::RestartPods { .. }
         | Action::ControlPlaneSettings { .. }
         | Action::KubeletSettings { .. }
+        | Action::RuntimeSettings { .. }
         | Action::ProxySettings { .. } => Disruption::RestartsService,
         Action::Drain { .. } | Action::Evacuate { .. } => Disruption::MovesPods,
         Action::EtcdEnter { .. }

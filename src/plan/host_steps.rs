@@ -9,16 +9,15 @@ use super::model::{PhaseId, StepId};
 use super::package_steps::packages;
 use super::planner::{CLAIM_FILE, Input};
 use super::registry_steps;
+use super::settings_steps::has_runtime_turn;
 use super::upgrade_steps::phase_of;
 use crate::bundle::{Artifact, ArtifactKind, Digest};
 use crate::error::{Error, Result};
 use crate::facts::{CNI_CONF, HostFacts, RUNTIME_FILES};
 use crate::inventory::{Arch, CniPlugin, EndpointMode, Inventory, Node};
-use crate::resource::{Membership, ModuleState, REGISTRY_CA, template};
+use crate::resource::{CONTAINERD, CONTAINERD_CONFIG, CONTAINERD_UNIT, Membership, ModuleState, REGISTRY_CA, template};
 
 const UNITS: &str = "/etc/systemd/system";
-const CONTAINERD_CONFIG: &str = "/etc/containerd/config.toml";
-const CONTAINERD_UNIT: &str = "/etc/systemd/system/containerd.service";
 /// The unit that keeps the routes to the other nodes' pods.
 pub const ROUTES_UNIT: &str = "provision-pod-routes.service";
 
@@ -123,7 +122,7 @@ pub(super) fn before_join(input: &Input<'_>, node: &Node, steps: &mut HostSteps<
     for (artifact, action) in installs.into_iter().filter(|(a, _)| phase(a) == PhaseId::Runtime) {
         steps.add(PhaseId::Runtime, &artifact.name, action, format!("{} {}", artifact.name, artifact.version));
     }
-    runtime(input, node, arch, steps)
+    runtime(input, node, steps)
 }
 
 /// Blobs go to a host only for something on it that is not as it should be; those that it serves stay there.
@@ -176,7 +175,8 @@ pub(super) fn runtime_installs<'a>(input: &Input<'a>, node: &Node) -> Result<Vec
     let installs = installs(input, node, arch)?.into_iter().filter(|(a, _)| is_runtime(a));
     let mut all: Vec<(String, Action, String)> =
         installs.map(|(a, action)| (a.name.clone(), action, format!("{} {}", a.name, a.version))).collect();
-    let files = containerd_files(input, arch)?.map(|(what, action, why)| (what.to_owned(), action, why.to_owned()));
+    let files =
+        containerd_files(input, &node.name)?.map(|(what, action, why)| (what.to_owned(), action, why.to_owned()));
     all.extend(files);
     Ok(all)
 }
@@ -263,13 +263,19 @@ fn unpacked<'a>(artifact: &'a Artifact, dir: &str, only: &[&str]) -> (&'a Artifa
     (artifact, Action::UnpackBlob { digest: artifact.digest.clone(), members: members.collect() })
 }
 
-/// What containerd reads when it starts.
-fn containerd_files(input: &Input<'_>, arch: Arch) -> Result<[(&'static str, Action, &'static str); 2]> {
+/// What containerd reads when it starts: its configuration and its unit.
+pub(super) fn containerd_texts(input: &Input<'_>, node: &str) -> Result<(String, String)> {
+    let arch = input.facts.hosts.get(node).and_then(HostFacts::arch).unwrap_or(Arch::Amd64);
     let containerd = input.parts.get(ArtifactKind::Archive, "containerd", arch)?;
     let config = template::containerd_config(input.inv, &containerd.version, &input.images.pause)?;
+    Ok((config, template::containerd_unit()?))
+}
+
+fn containerd_files(input: &Input<'_>, node: &str) -> Result<[(&'static str, Action, &'static str); 2]> {
+    let (config, unit) = containerd_texts(input, node)?;
     Ok([
         ("containerd-config", file(CONTAINERD_CONFIG, config), "containerd's settings"),
-        ("containerd-unit", file(CONTAINERD_UNIT, template::containerd_unit()?), "containerd's unit"),
+        ("containerd-unit", file(CONTAINERD_UNIT, unit), "containerd's unit"),
     ])
 }
 
@@ -278,16 +284,17 @@ pub(super) fn containerd_service() -> Action {
         name: "containerd.service".into(),
         enabled: true,
         active: Some(true),
-        started_after: [CONTAINERD_CONFIG, CONTAINERD_UNIT, "/usr/local/bin/containerd"].map(str::to_owned).into(),
+        started_after: [CONTAINERD_CONFIG, CONTAINERD_UNIT, CONTAINERD].map(str::to_owned).into(),
     }
 }
 
-fn runtime(input: &Input<'_>, node: &Node, arch: Arch, steps: &mut HostSteps<'_>) -> Result<()> {
+fn runtime(input: &Input<'_>, node: &Node, steps: &mut HostSteps<'_>) -> Result<()> {
     let inv = input.inv;
     let mut add = |what: &str, action: Action, why: &str| steps.add(PhaseId::Runtime, what, action, why);
     let in_turn = input.new_runtime.contains(&node.name);
-    let [config, unit] = containerd_files(input, arch)?;
-    if !in_turn {
+    let at_once = !in_turn && !has_runtime_turn(input, node);
+    let [config, unit] = containerd_files(input, &node.name)?;
+    if at_once {
         add(config.0, config.1, config.2);
     }
     if let Some(ca) = &inv.registry.ca {
@@ -297,7 +304,7 @@ fn runtime(input: &Input<'_>, node: &Node, arch: Arch, steps: &mut HostSteps<'_>
         let path = format!("/etc/containerd/certs.d/{registry}/hosts.toml");
         add(&format!("mirror-{registry}"), file(path, content), "registry mirrors");
     }
-    if !in_turn {
+    if at_once {
         add(unit.0, unit.1, unit.2);
         add("containerd-service", containerd_service(), "containerd runs with what is installed");
     }

@@ -11,6 +11,7 @@ mod drift;
 #[cfg(test)]
 mod drift_tests;
 mod etcd_steps;
+mod foundation_refusals;
 mod host_steps;
 mod leave;
 mod leave_refusals;

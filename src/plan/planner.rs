@@ -11,6 +11,7 @@ use super::certificates::{place, refuse_certificates};
 use super::cluster_steps::cluster_steps;
 use super::desired::{Desired, HostSteps, When};
 use super::etcd_steps::etcd_steps;
+use super::foundation_refusals::refuse_foundation;
 use super::host_steps::{before_join, cni, etcd_alone, new_runtime};
 use super::model::{PhaseId, StepId};
 use super::parts::Parts;
@@ -55,8 +56,9 @@ pub(super) struct Input<'a> {
 /// Everything that the hosts of the inventory may need, in an order in which each stands after what it needs.
 ///
 /// Errors: the bundle lacks something (`Invalid`), or the cluster may not be taken to the version that the inventory asks
-/// for (`Refused`).
+/// for, or was made with other networks (`Refused`).
 pub fn desired(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Result<Vec<Desired>> {
+    refuse_foundation(inv, facts)?;
     refuse_upgrade(inv, bundle, facts)?;
     refuse_certificates(inv, facts)?;
     let parts = Parts::new(inv, bundle);

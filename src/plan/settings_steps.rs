@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::action::Action;
 use super::desired::{Desired, HostSteps, When};
+use super::host_steps::containerd_texts;
 use super::model::{PhaseId, StepId};
 use super::planner::Input;
 use super::upgrade_steps::worker_waves;
@@ -28,6 +29,16 @@ pub(super) fn keep_settings(input: &Input<'_>, node: &Node, steps: &mut HostStep
         keep("kept-kube-proxy", PROXY_KEPT, ClusterSettings::proxy_text(input.inv)?);
     }
     Ok(())
+}
+
+/// Whether another configuration of a node's containerd comes in the node's turn: it is a member whose containerd runs,
+/// and a member speaks for the cluster. Where it does not run there is nothing to take away.
+pub(super) fn has_runtime_turn(input: &Input<'_>, node: &Node) -> bool {
+    let member = |n: &Node| input.facts.membership(input.inv, n) == Membership::Member;
+    let speaks = |voice: &String| input.planes.iter().any(|n| n.name == *voice && member(n));
+    input.facts.hosts.get(&node.name).is_some_and(|h| h.runs_containers)
+        && input.facts.voice.as_ref().is_some_and(speaks)
+        && member(node)
 }
 
 /// The steps for all members whose settings may differ, in the order in which they are done.
@@ -67,6 +78,7 @@ pub(super) fn settings_steps(input: &Input<'_>, voice: &str, previous: &[StepId]
         // One step for the next wave to wait for, however many there are in this one.
         let ready = Action::WaitNodeReady { node: last.name.clone(), timeout_s: inv.upgrade.gate_timeout_s };
         maker.previous.clone_from(&lasts);
+        lasts.extend(nodes.iter().map(|n| runtime_id(PhaseId::SettingsWorker, n)));
         maker.wait(voice, PhaseId::SettingsWorker, &format!("wave-{}", number + 1), ready, lasts);
     }
     let skipped = inv.kubeadm.skip_phases.iter().any(|p| matches!(p.as_str(), "addon" | "addon/kube-proxy"));
@@ -83,6 +95,10 @@ fn kubelet_map(inv: &crate::inventory::Inventory) -> String {
         Ok(version) if version.minor < UNVERSIONED_SINCE => format!("kubelet-config-1.{}", version.minor),
         _ => "kubelet-config".into(),
     }
+}
+
+fn runtime_id(phase: PhaseId, node: &Node) -> StepId {
+    format!("{}/{}/containerd", phase.as_str(), node.name)
 }
 
 struct Maker<'a> {
@@ -165,6 +181,7 @@ impl Maker<'_> {
             unfinished: inv.upgrade.drain.unfinished,
         };
         self.add(&name, phase, "drain", drain, "its pods move as their disruption budgets allow", with());
+        self.runtime(node, phase)?;
         let action = Action::KubeletSettings {
             node: node.name.clone(),
             through: through.clone(),
@@ -176,10 +193,30 @@ impl Maker<'_> {
         if node.role.is_control_plane() {
             let address = node.address.to_string();
             let healthy = Action::WaitControlPlane { node: name.clone(), address, timeout_s };
-            self.add(&name, phase, "healthy", healthy, "it must be well before the next one is begun", with());
+            let either = vec![format!("{}/{}/kubelet", phase.as_str(), node.name), runtime_id(phase, node)];
+            self.wait(&name, phase, "healthy", healthy, either);
         }
         let uncordon = Action::Uncordon { node: name.clone(), through, ends: true };
         Ok(self.add(&name, phase, "uncordon", uncordon, "only what was cordoned for this is let go", with()))
+    }
+
+    /// Its containers run on while containerd restarts: nothing is emptied for it. Between the drain and the kubelet, when
+    /// that is given something too: both have to agree on the cgroup driver.
+    fn runtime(&mut self, node: &Node, phase: PhaseId) -> Result<()> {
+        if !has_runtime_turn(self.input, node) || self.input.new_runtime.contains(&node.name) {
+            return Ok(());
+        }
+        let (config, unit) = containerd_texts(self.input, &node.name)?;
+        let action = Action::RuntimeSettings {
+            node: node.name.clone(),
+            through: self.voice.to_owned(),
+            config,
+            unit,
+            timeout_s: self.input.inv.upgrade.gate_timeout_s,
+        };
+        let why = "containerd's settings, its unit or what it was started with are not what is wanted";
+        self.add(&node.name, phase, "containerd", action, why, When::Drift);
+        Ok(())
     }
 
     fn proxy(&mut self, speaker: &Node) -> Result<()> {

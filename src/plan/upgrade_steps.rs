@@ -11,8 +11,11 @@ use crate::error::Result;
 use crate::facts::Facts;
 use crate::inventory::{Inventory, Node};
 use crate::kubeadm::{ImageNames, NodeObject};
-use crate::resource::{Membership, is_marked, plain_version};
+use crate::resource::{Membership, is_marked, kept_path, plain_version};
 use crate::upgrade::{Presence, Wave, Worker, waves};
+
+/// What [`runtime_installs`] installs.
+const RUNTIME: [&str; 2] = ["containerd", "runc"];
 
 /// The phase in which a host in this role gets another version.
 pub(super) fn phase_of(node: &Node) -> PhaseId {
@@ -187,6 +190,7 @@ impl Maker<'_> {
         let phase = PhaseId::UpgradeControlPlane;
         let timeout_s = self.input.inv.upgrade.gate_timeout_s;
         let mut steps = HostSteps::new(&node.name);
+        self.keep_runtime(node, previous, &mut steps);
         let (cordon, service) = self.kubelet(node, previous, &mut steps)?;
         let healthy =
             Action::WaitControlPlane { node: node.name.clone(), address: node.address.to_string(), timeout_s };
@@ -196,6 +200,10 @@ impl Maker<'_> {
             steps.add(phase, "etcd-again", etcd, "etcd must be whole before the next one is begun");
             steps.when(When::DriftOrWith(vec![service]));
         }
+        // What is kept of one change must never be what another goes back to; a worker's is forgotten by its gate.
+        let kept = Action::RemoveFile { path: kept_path(&self.version) };
+        steps.add(phase, "forget", kept, "it is healthy, there is no way back any more");
+        steps.when(When::DriftOrWith(vec![format!("{}/{}/keep", phase.as_str(), node.name)]));
         self.uncordon(node, true, cordon, &mut steps);
         Ok(steps.into_steps())
     }
@@ -203,6 +211,7 @@ impl Maker<'_> {
     fn worker(&self, node: &Node, previous: &[StepId]) -> Result<Vec<Desired>> {
         let mut steps = HostSteps::new(&node.name);
         if !self.wants_kubeadm(&node.name) {
+            self.keep_runtime(node, previous, &mut steps);
             let (cordon, _) = self.kubelet(node, previous, &mut steps)?;
             self.uncordon(node, false, cordon, &mut steps);
             return Ok(steps.into_steps());
@@ -210,7 +219,7 @@ impl Maker<'_> {
         let keep = steps.add(
             PhaseId::UpgradeWorker,
             "keep",
-            Action::KeepVersion { version: self.version.clone() },
+            Action::KeepVersion { version: self.version.clone(), runtime: self.input.new_runtime.contains(&node.name) },
             "so that it can go back when it does not come up",
         );
         steps.after(previous.iter().cloned());
@@ -220,6 +229,27 @@ impl Maker<'_> {
         let (cordon, _) = self.kubelet(node, &[], &mut steps)?;
         self.uncordon(node, false, cordon, &mut steps);
         Ok(steps.into_steps())
+    }
+
+    /// Where containerd or runc alone is new, a node of either role can go back: what it runs is of the same version.
+    fn keep_runtime(&self, node: &Node, previous: &[StepId], steps: &mut HostSteps<'_>) {
+        if self.wants_kubeadm(&node.name) || !self.goes_back(node) {
+            return;
+        }
+        let phase = phase_of(node);
+        let action = Action::KeepVersion { version: self.version.clone(), runtime: true };
+        steps.add(phase, "keep", action, "so that it can go back when it is not well with it");
+        steps.after(previous.iter().cloned());
+        steps.when(When::OnlyWith(RUNTIME.map(|p| format!("{}/{}/{p}", phase.as_str(), node.name)).into()));
+    }
+
+    /// Whether a node that does not come up is put back: a worker, and a control plane of which kubeadm changes nothing.
+    fn goes_back(&self, node: &Node) -> bool {
+        if self.wants_kubeadm(&node.name) {
+            !node.role.is_control_plane()
+        } else {
+            self.input.new_runtime.contains(&node.name)
+        }
     }
 
     /// The new kubeadm, and what it does. Returns the id of the latter.
@@ -260,7 +290,7 @@ impl Maker<'_> {
         let service = format!("{}/{name}/kubelet-service", phase.as_str());
         let runtime =
             if self.input.new_runtime.contains(&node.name) { runtime_installs(self.input, node)? } else { Vec::new() };
-        let programs = ["containerd", "runc"].map(|p| format!("{}/{name}/{p}", phase.as_str()));
+        let programs = RUNTIME.map(|p| format!("{}/{name}/{p}", phase.as_str()));
         let moves: Vec<StepId> = std::iter::once(binary.clone()).chain(programs.clone()).collect();
         let cordon = Action::Cordon { node: name.clone(), version: self.version.clone(), through: through.clone() };
         let cordon = steps.add(phase, "cordon", cordon, "no new pods while its kubelet is replaced");
@@ -295,7 +325,7 @@ impl Maker<'_> {
             version: self.version.clone(),
             through,
             timeout_s: inv.upgrade.gate_timeout_s,
-            rollback: !node.role.is_control_plane() && self.wants_kubeadm(&node.name),
+            rollback: self.goes_back(node),
         };
         steps.add(phase, "version", wait, "the node must come up with it");
         steps.when(When::DriftOrWith(vec![service.clone()]));

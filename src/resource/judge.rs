@@ -73,9 +73,10 @@ pub fn probes(action: &Action) -> Vec<Probe> {
         Action::UploadSettings { .. }
         | Action::ControlPlaneSettings { .. }
         | Action::KubeletSettings { .. }
+        | Action::RuntimeSettings { .. }
         | Action::ProxySettings { .. } => settings::settings_probes(action),
         Action::EtcdSnapshot { path } => vec![snapshot_probe(path)],
-        Action::KeepVersion { version } => vec![Probe::File(kept_path(version))],
+        Action::KeepVersion { version, .. } => vec![Probe::File(kept_path(version))],
         Action::KubeadmUpgrade { .. } => vec![upgrade_probe()],
         Action::Drain { node, .. } => vec![pods_probe(node)],
         Action::WaitControlPlane { address, .. } => vec![control_plane_probe(address)],
@@ -169,6 +170,7 @@ pub fn satisfied(action: &Action, answers: &[Answer]) -> bool {
         Action::UploadSettings { .. }
         | Action::ControlPlaneSettings { .. }
         | Action::KubeletSettings { .. }
+        | Action::RuntimeSettings { .. }
         | Action::ProxySettings { .. } => settings::has_settings(action, answers),
         Action::Gate { nodes, .. } => are_through(first, nodes),
         Action::Evacuate { node, .. } => is_evacuated(answers, node),

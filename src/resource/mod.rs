@@ -42,7 +42,9 @@ pub use node_state::{Membership, NodeState, membership, node_state, node_state_p
 pub(crate) use pki::place_words;
 pub use pki::{NODE_KEYS, NodeKeys, SERVICE_ACCOUNTS, node_keys, node_keys_probe};
 pub use registry::{REGISTRY_CA, REGISTRY_DIR, registry_ca, registry_probe};
-pub use settings::{CONTROL_PLANE_KEPT, KUBELET_KEPT, PROXY_KEPT};
+pub use settings::{
+    CONTAINERD, CONTAINERD_CONFIG, CONTAINERD_UNIT, CONTROL_PLANE_KEPT, KUBELET_KEPT, PROXY_KEPT, RUNTIME_BEFORE,
+};
 pub(crate) use settings::{control_plane_behind, has_uploaded, ready_pods, ready_pods_probe};
 pub use shell::{SHELL_PROBES, shell_probe};
 pub use strays::{Strays, strays, strays_probe};

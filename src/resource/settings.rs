@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::file::text;
+use super::file::{is_file, text};
 use super::shell::shell_probe;
+use super::unit::is_as_wanted;
+use crate::bundle::Digest;
 use crate::host::{Answer, Probe};
 use crate::kubeadm::{ClusterSettings, ControlPlaneSettings, KubeletSettings, StaticPods, has_all};
 use crate::plan::Action;
@@ -12,6 +14,14 @@ use crate::plan::Action;
 pub const CONTROL_PLANE_KEPT: &str = "/var/lib/provision/settings/control-plane.yaml";
 /// What a kubelet was last made to have.
 pub const KUBELET_KEPT: &str = "/var/lib/provision/settings/kubelet.yaml";
+/// containerd's program.
+pub const CONTAINERD: &str = "/usr/local/bin/containerd";
+/// containerd's settings.
+pub const CONTAINERD_CONFIG: &str = "/etc/containerd/config.toml";
+/// containerd's unit.
+pub const CONTAINERD_UNIT: &str = "/etc/systemd/system/containerd.service";
+/// What containerd had is kept there for as long as a change of it is not seen well.
+pub const RUNTIME_BEFORE: &str = "/var/lib/provision/settings/containerd-before/config.toml";
 /// What kube-proxy was last made to have.
 pub const PROXY_KEPT: &str = "/var/lib/provision/settings/kube-proxy.yaml";
 
@@ -32,6 +42,11 @@ pub(crate) fn settings_probes(action: &Action) -> Vec<Probe> {
             .collect(),
         Action::KubeletSettings { .. } => {
             [KUBELET_KEPT, "/var/lib/kubelet/config.yaml", "/var/lib/kubelet/kubeadm-flags.env"].map(content).into()
+        }
+        Action::RuntimeSettings { .. } => {
+            let files = [CONTAINERD_CONFIG, CONTAINERD_UNIT, CONTAINERD].map(|f| Probe::File(f.into()));
+            let told = [content(CONTAINERD_CONFIG), content(CONTAINERD_UNIT), Probe::Unit("containerd.service".into())];
+            told.into_iter().chain(files).chain([Probe::File(RUNTIME_BEFORE.into())]).collect()
         }
         Action::ProxySettings { kubelet_map, .. } => {
             vec![shell_probe("cluster-settings", &[kubelet_map]), content(PROXY_KEPT)]
@@ -56,6 +71,15 @@ pub(super) fn has_settings(action: &Action, answers: &[Answer]) -> bool {
             let of = |at: usize| answers.get(at).and_then(text).unwrap_or_default();
             agrees(0, wanted) && KubeletSettings::read(wanted).is_some_and(|w| w.is_on(&of(1), &of(2)))
         }
+        Action::RuntimeSettings { config, unit, .. } => match answers {
+            [has_config, has_unit, service, files @ .., before] => {
+                is_file(has_config, &Digest::of(config.as_bytes()), 0o644)
+                    && is_file(has_unit, &Digest::of(unit.as_bytes()), 0o644)
+                    && is_as_wanted(service, true, Some(true), files)
+                    && *before == Answer::Absent
+            }
+            _ => false,
+        },
         Action::ProxySettings { wanted, .. } => {
             agrees(1, wanted) && answers.first().is_some_and(|a| proxy_has(wanted, a))
         }

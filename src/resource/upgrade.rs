@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::shell::shell_probe;
 use crate::host::{Answer, Probe};
-use crate::kubeadm::{self, CORDONED_BY, NodeObject, UPGRADING_TO};
+use crate::kubeadm::{self, CORDONED_BY, Foundation, NodeObject, UPGRADING_TO};
 
 /// What kubeadm keeps of a control plane as static pods that have its version.
 const COMPONENTS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
@@ -24,6 +26,9 @@ pub struct UpgradeState {
     pub etcd: Option<String>,
     /// The version in the cluster's own configuration, when this host could ask for it.
     pub configured: Option<String>,
+    /// What the cluster was made with, as far as this host could ask for it.
+    #[serde(default)]
+    pub foundation: Option<Foundation>,
     /// kube-proxy's tag, when there is one and this host could ask for it.
     pub proxy: Option<String>,
 }
@@ -56,6 +61,9 @@ pub fn upgrade_state(answer: &Answer) -> UpgradeState {
         etcd: text("etcd"),
         components: COMPONENTS.iter().filter_map(|c| Some(((*c).to_owned(), text(c)?))).collect(),
         configured: text("configured"),
+        foundation: text("cluster")
+            .and_then(|encoded| String::from_utf8(STANDARD.decode(encoded).ok()?).ok())
+            .and_then(|configuration| Foundation::read(&configuration)),
         proxy: text("proxy"),
     }
 }
@@ -158,6 +166,16 @@ mod tests {
         assert!(is_upgraded(&said("mark=v2\n"), "v2", false, false));
         assert!(!is_upgraded(&said("mark=v2\n"), "v2", false, true));
         assert!(!is_upgraded(&Answer::Absent, "v2", false, false));
+    }
+
+    #[test]
+    fn what_the_cluster_was_made_with_is_read() {
+        let kept = STANDARD.encode("networking:\n  dnsDomain: site.local\n");
+        let found = upgrade_state(&said(&format!("mark=v2\ncluster={kept}\n"))).foundation;
+        assert_eq!(found.and_then(|f| f.domain).as_deref(), Some("site.local"));
+        for nothing in ["", "cluster=\n", "cluster=###\n"] {
+            assert_eq!(upgrade_state(&said(nothing)).foundation, None, "{nothing}");
+        }
     }
 
     #[test]

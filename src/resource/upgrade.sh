@@ -9,7 +9,9 @@ for c in etcd kube-apiserver kube-controller-manager kube-scheduler; do
 done
 [ -s /etc/kubernetes/admin.conf ] && command -v kubectl >/dev/null || exit 0
 k="kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=8s -n kube-system get"
-v=$($k configmap kubeadm-config -o 'jsonpath={.data.ClusterConfiguration}' 2>/dev/null | sed -n 's/^kubernetesVersion: *//p')
+c=$($k configmap kubeadm-config -o 'jsonpath={.data.ClusterConfiguration}' 2>/dev/null)
+[ -z "$c" ] || echo "cluster=$(printf %s "$c" | base64 | tr -d '\n')"
+v=$(printf '%s\n' "$c" | sed -n 's/^kubernetesVersion: *//p')
 [ -z "$v" ] || echo "configured=$v"
 i=$($k daemonset kube-proxy --ignore-not-found -o 'jsonpath={.spec.template.spec.containers[0].image}' 2>/dev/null)
 [ -z "$i" ] || echo "proxy=${i##*:}"

@@ -2,15 +2,12 @@
 
 use provision::bundle::BundleManifest;
 use provision::error::{Error, Kind, Result};
-use provision::facts::{Standing, standing};
-use provision::host::{Connector as _, FakeCluster, FakeConnector, Fault};
+use provision::host::{FakeCluster, Fault};
 use provision::inventory::Inventory;
-use provision::plan::{Order, Stage, beyond, may_replace, nobody_answers, order, removal, without};
+use provision::plan::without;
 
-use super::world::apply_once;
-use super::world::{
-    Hosts, INVENTORY, assert_sound, bundle, connect, converge, execute, need, plan, plan_ids, read, snapshot,
-};
+use super::leaving::Command;
+use super::world::{INVENTORY, apply_once, assert_sound, bundle, converge, need, plan_ids, read, snapshot};
 
 const SPARE: &str = "[[hosts]]\nname = \"cp4\"\nrole = \"control-plane\"\naddress = \"192.168.10.14\"\n";
 
@@ -50,68 +47,6 @@ pub fn copy(of: &FakeCluster) -> FakeCluster {
 fn count(fake: &FakeCluster) -> (usize, usize) {
     let world = fake.world();
     (world.etcd.len(), world.nodes.len())
-}
-
-/// What `node remove` and `node replace` do, without a person to ask.
-struct Command<'a> {
-    fake: &'a FakeCluster,
-    inv: &'a Inventory,
-    bundle: &'a BundleManifest,
-    names: Vec<String>,
-    joins: Option<&'a str>,
-}
-
-impl Command<'_> {
-    async fn hosts(&self) -> Result<Hosts> {
-        let mut hosts = connect(self.fake, &without(self.inv, &self.names)?).await?;
-        for node in self.inv.nodes().iter().filter(|n| self.names.contains(&n.name)) {
-            if let Ok(host) = FakeConnector(self.fake.clone()).connect(node).await {
-                hosts.insert(node.name.clone(), host);
-            }
-        }
-        Ok(hosts)
-    }
-
-    async fn standing(&self, hosts: &Hosts) -> Result<Standing> {
-        let rest = without(self.inv, &self.names)?;
-        standing(&rest, hosts, &self.names, 5).await?.ok_or_else(|| nobody_answers(false))
-    }
-
-    async fn settle(&self, hosts: &Hosts, gone: &[String]) -> Result<()> {
-        let rest = without(self.inv, gone)?;
-        let mut hosts = hosts.clone();
-        hosts.retain(|name, _| rest.hosts.iter().any(|h| h.name == *name));
-        let steps = plan(&rest, self.bundle, &hosts).await?;
-        beyond(&steps, self.joins)?;
-        execute(&rest, hosts, steps).await
-    }
-
-    async fn carry_out(&self, hosts: &Hosts, stages: Vec<Stage>) -> Result<()> {
-        for stage in stages {
-            match stage {
-                Stage::Steps(steps) => execute(self.inv, hosts.clone(), steps).await?,
-                Stage::Settle { without } => self.settle(hosts, &without).await?,
-            }
-        }
-        Ok(())
-    }
-
-    async fn run(&self) -> Result<()> {
-        self.fake.world().may_go.extend(self.names.iter().cloned());
-        let hosts = self.hosts().await?;
-        if let Some(new) = self.joins {
-            let old = self.names[0].as_str();
-            let seen = self.standing(&hosts).await?;
-            may_replace(self.inv, &seen, old, new)?;
-            if order(self.inv, &seen, old) == Order::JoinFirst {
-                self.settle(&hosts, &[]).await?;
-            } else if !seen.knows(self.inv, old) {
-                return self.settle(&hosts, &self.names).await;
-            }
-        }
-        let seen = self.standing(&hosts).await?;
-        self.carry_out(&hosts, removal(self.inv, &seen, &self.names)?).await
-    }
 }
 
 async fn remove(fake: &FakeCluster, bundle: &BundleManifest, gone: &[&str]) -> Result<()> {

@@ -246,3 +246,29 @@ async fn nothing_is_changed_while_another_control_plane_is_not_well() {
     assert!(fake.world().machines["cp1"].text(path).contains("--v=2\n"));
     assert_sound(&fake, "not well");
 }
+
+/// What no rolling change gives is refused before anything else is done, also when something else is asked for with it.
+#[tokio::test]
+async fn another_foundation_is_refused_and_nothing_moves() {
+    type Change = fn(&mut Inventory);
+    let (fake, bundle) = start().await;
+    let calm = snapshot(&fake);
+    let changes: [(Change, &str); 6] = [
+        (|i| i.network.pods = vec!["10.1.0.0/16".parse().unwrap()], "pod network is 10.244.0.0/16"),
+        (|i| i.network.services = vec!["10.2.0.0/16".parse().unwrap()], "service network is 10.96.0.0/16"),
+        (|i| i.network.domain = "site.local".into(), "DNS domain is cluster.local"),
+        (|i| i.endpoint.host = Some("api.site".into()), "API endpoint is api.lab.internal:8443"),
+        (|i| i.endpoint.port = Some(9443), "the inventory says api.lab.internal:9443"),
+        (|i| i.etcd.mode = provision::inventory::EtcdMode::External, "etcd is stacked on the control planes"),
+    ];
+    for (change, reason) in changes {
+        let mut inv = before();
+        inv.scheduler.extra_args.insert("v".into(), "4".into());
+        change(&mut inv);
+        let error = apply_once(&fake, &inv, &bundle).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused, "{}", error.report());
+        assert!(error.report().contains(reason) && error.report().contains("Hint:"), "{}", error.report());
+        assert!(snapshot(&fake) == calm, "{reason}");
+    }
+    assert_eq!(plan_ids(&fake, &before(), &bundle).await.unwrap(), Vec::<String>::new());
+}

@@ -5,6 +5,7 @@ use crate::harness::{Lab, stderr, stdout};
 /// What is changed by hand is named exactly, and mended exactly.
 pub fn by_hand(lab: &Lab) {
     println!("-- drift");
+    other_networks(lab);
     lab.must("w1", "systemctl stop kubelet");
     let (code, steps) = lab.plan();
     assert_eq!((code, lab.changes(&steps)), (2, vec!["runtime/w1/kubelet-service".to_owned()]));
@@ -28,8 +29,43 @@ pub fn by_hand(lab: &Lab) {
     assert_eq!(out.status.code(), Some(5), "{}", stderr(&out));
     assert!(stderr(&out).contains("stale") && stderr(&out).contains("w2"), "{}", stderr(&out));
     assert!(lab.apply().status.success());
+    containerd_takes_turns(lab);
     lab.settled();
     beside_ours(lab);
+}
+
+/// What no rolling change gives is refused, with what the cluster has.
+fn other_networks(lab: &Lab) {
+    let other = lab.edited("networks.toml", |t| t.replace("10.244.0.0/16", "10.245.0.0/16"));
+    for command in [&["plan"][..], &["apply", "-y"]] {
+        let out = lab.provision(&[command, &["-i", &other, "-b", &lab.bundle()]].concat());
+        let said = stderr(&out);
+        assert_eq!(out.status.code(), Some(5), "{said}");
+        assert!(said.contains("pod network is 10.244.0.0/16, the inventory says 10.245.0.0/16"), "{said}");
+    }
+}
+
+/// containerd gets its settings in its node's turn; what it does not start with is put back, and nobody follows.
+fn containerd_takes_turns(lab: &Lab) {
+    let config = "/etc/containerd/config.toml";
+    lab.must("w2", &format!("echo '# by hand' >>{config}"));
+    let (code, steps) = lab.plan();
+    let mut changes = lab.changes(&steps);
+    changes.retain(|id| !id.contains("/wave-"));
+    assert_eq!((code, changes), (2, vec!["settings-worker/w2/containerd".to_owned()]));
+    assert!(lab.apply().status.success());
+    lab.must("w2", &format!("! grep -q 'by hand' {config}"));
+
+    let broken = lab.edited("containerd.toml", |t| {
+        t.replacen("[kubelet.config]\n", "[runtime.containerd_config]\nroot = 5\n\n[kubelet.config]\n", 1)
+    });
+    let out = lab.provision(&["apply", "-y", "-i", &broken, "-b", &lab.bundle()]);
+    let said = stderr(&out);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.contains("containerd on cp1 was given back what it had, and the node is well"), "{said}");
+    for node in lab.nodes() {
+        lab.must(&node, &format!("! grep -q '^root = 5' {config} && systemctl is-active containerd"));
+    }
 }
 
 /// Another image under a tag is mended; what is not provision's is told, and left where it is.

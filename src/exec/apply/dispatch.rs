@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::{
     addons, certificates, cluster, drain, etcd, files, gate, images, join, leave, network, packages, registry, reset,
-    room, settings, system, units, upgrade,
+    room, runtime, settings, system, units, upgrade,
 };
 use crate::error::Result;
 use crate::exec::StepNote;
@@ -75,7 +75,7 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
             addons::release(ctx, host, &wanted, notes).await
         }
         Action::EtcdSnapshot { path } => upgrade::snapshot(ctx, host, path).await,
-        Action::KeepVersion { version } => upgrade::keep(ctx, host, version).await,
+        Action::KeepVersion { version, runtime } => upgrade::keep(ctx, host, version, *runtime).await,
         Action::KubeadmUpgrade { version, first, control_plane, ignore_preflight_errors, images } => {
             if let Some(images) = images {
                 upgrade::images(ctx, host, images).await?;
@@ -100,6 +100,7 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
         Action::UploadSettings { .. } => settings::upload(ctx, host, &step.action).await,
         Action::ControlPlaneSettings { .. } => settings::control_plane(ctx, host, &step.action, notes).await,
         Action::KubeletSettings { .. } => settings::kubelet(ctx, host, &step.action, notes).await,
+        Action::RuntimeSettings { .. } => runtime::settings(ctx, host, &step.action, notes).await,
         Action::ProxySettings { .. } => settings::proxy(ctx, host, &step.action).await,
         Action::ResetHost { node, files, units, dirs } => reset::host(ctx, host, node, files, units, dirs).await,
     }

@@ -121,6 +121,7 @@ fn is_local(action: &Action) -> bool {
         | Action::UploadSettings { .. }
         | Action::ControlPlaneSettings { .. }
         | Action::KubeletSettings { .. }
+        | Action::RuntimeSettings { .. }
         | Action::ProxySettings { .. }
         | Action::Gate { .. } => false,
     }

@@ -19,6 +19,7 @@ mod packages;
 mod registry;
 mod reset;
 mod room;
+mod runtime;
 mod settings;
 mod system;
 mod units;

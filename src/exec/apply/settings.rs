@@ -19,7 +19,7 @@ use crate::resource::{
     ready_pods_probe, satisfied,
 };
 
-const STAGE: &str = "/run/provision/settings";
+pub(super) const STAGE: &str = "/run/provision/settings";
 const KEPT: &str = "/var/lib/provision/settings";
 const SHORT: Duration = Duration::from_secs(120);
 /// Four static pods, each within two minutes.
@@ -35,7 +35,14 @@ async fn stage(ctx: &Context, host: &str, config: &str) -> Result<String> {
 }
 
 /// Runs one of our scripts as a unit that a lost connection does not end.
-async fn unit(ctx: &Context, host: &str, name: &str, text: &str, args: &[&str], limit: Duration) -> Result<()> {
+pub(super) async fn unit(
+    ctx: &Context,
+    host: &str,
+    name: &str,
+    text: &str,
+    args: &[&str],
+    limit: Duration,
+) -> Result<()> {
     let command = script_command(text, args).timeout(limit).unit(format!("provision-{name}"));
     let shown = Command::new(std::iter::once(name).chain(args.iter().copied()));
     let attempted = format!("change settings ({name})");
@@ -169,8 +176,10 @@ pub(super) async fn kubelet(
     unit(ctx, host, "kubelet-settings", text, &[node, &path, KEPT], KUBELET_TIMEOUT)
         .await
         .map_err(|e| e.hint("no other node was begun; mend the inventory and run apply again"))?;
-    notes(StepNote::Text(format!("waiting for the pods of {node}")));
-    pods_are_back(ctx, host, through, node, &served, *timeout_s).await?;
+    // A kubelet that was started anew takes every pod for not ready until it has asked it.
+    ready_again(ctx, (through, node), &served, *timeout_s, "its kubelet was given new settings", notes)
+        .await
+        .map_err(|e| e.hint("no other node was begun; look at these pods, then run apply again"))?;
     files::write(ctx, host, KUBELET_KEPT, wanted, 0o600).await
 }
 
@@ -191,19 +200,22 @@ pub(in crate::exec) async fn kubelet_anew(
     ctx.script(host, "kubelet-anew", text, &[node], KUBELET_TIMEOUT, "restart the kubelet")
         .await
         .map_err(|e| e.hint("no other node was begun; `journalctl -u kubelet` on the host"))?;
-    pods_are_back(ctx, host, through, node, &served, timeout_s).await
+    ready_again(ctx, (through, node), &served, timeout_s, "its kubelet was started anew", &|_| {})
+        .await
+        .map_err(|e| e.hint("no other node was begun; look at these pods, then run it again"))
 }
 
-/// A kubelet that was started anew takes every pod for not ready until it has asked it.
-async fn pods_are_back(
+/// Waits until all of a node that was ready is ready again.
+pub(super) async fn ready_again(
     ctx: &Context,
-    host: &str,
-    through: &str,
-    node: &str,
+    (through, node): (&str, &str),
     served: &BTreeMap<String, bool>,
     timeout_s: u64,
+    after: &str,
+    notes: &(dyn Fn(StepNote) + Send + Sync),
 ) -> Result<()> {
     let until = Instant::now() + Duration::from_secs(timeout_s);
+    notes(StepNote::Text(format!("waiting for the pods of {node}")));
     loop {
         let left: Vec<String> = match ready(ctx, through, node).await {
             Ok(now) => still_away(served, &now),
@@ -214,19 +226,15 @@ async fn pods_are_back(
             return Ok(());
         }
         if Instant::now() >= until {
-            return Err(Error::failed(format!(
-                "{} on {node} not ready {timeout_s} s after its kubelet was started anew",
-                left.join(", ")
-            ))
-            .on(host)
-            .hint("no other node was begun; look at these pods, then run it again"));
+            let left = left.join(", ");
+            return Err(Error::failed(format!("{left} on {node} not ready {timeout_s} s after {after}")).on(node));
         }
         tokio::time::sleep(UPGRADE_PAUSE).await;
     }
 }
 
 /// The pods of a node, and which of them are ready. The node's own readiness stands among them.
-async fn ready(ctx: &Context, through: &str, node: &str) -> Result<BTreeMap<String, bool>> {
+pub(super) async fn ready(ctx: &Context, through: &str, node: &str) -> Result<BTreeMap<String, bool>> {
     match ctx.ask(through, ready_pods_probe(node)).await? {
         answer @ Answer::Shell { code: 0, .. } => Ok(ready_pods(&answer)),
         Answer::Shell { stderr, .. } => Err(Error::failed(format!("failed to list the pods of {node}"))

@@ -10,7 +10,7 @@ use crate::exec::StepNote;
 use crate::host::NODE_BLOB_DIR;
 use crate::kubeadm::{ImageNames, with_image_names};
 use crate::plan::Action;
-use crate::resource::{kept_path, plain_version, probes, satisfied};
+use crate::resource::{kept_path, probes, satisfied};
 
 use tokio::time::Instant;
 
@@ -33,9 +33,9 @@ pub(super) async fn snapshot(ctx: &Context, host: &str, path: &str) -> Result<()
     })
 }
 
-pub(super) async fn keep(ctx: &Context, host: &str, version: &str) -> Result<()> {
+pub(super) async fn keep(ctx: &Context, host: &str, version: &str, runtime: bool) -> Result<()> {
     let text = format!("# apply:keep\n{SHA256}{}", include_str!("keep.sh"));
-    let args = [NODE_BLOB_DIR, &kept_path(version)];
+    let args = [NODE_BLOB_DIR, &kept_path(version), if runtime { "runtime" } else { "" }];
     ctx.script(host, "keep", &text, &args, COPY_TIMEOUT, "keep the version before").await.map(drop)
 }
 
@@ -129,7 +129,7 @@ pub(super) async fn back(ctx: &Context, through: &str, node: &str, version: &str
     match try_back(ctx, through, node, version).await {
         Ok(before) => error
             .hint(format!(
-                "{node} was put back to {before} and is Ready; the upgrade pauses here and no other node was begun"
+                "{node} was put back to {before} as it was and is Ready; the upgrade pauses here and no other node was begun"
             ))
             .hint("mend the cause and run apply again: it begins with this node"),
         Err(failed) => error
@@ -143,13 +143,11 @@ async fn try_back(ctx: &Context, through: &str, node: &str, version: &str) -> Re
     drain::cordon(ctx, through, node, version).await?;
     let text = format!("# apply:rollback\n{SHA256}{}", include_str!("rollback.sh"));
     let args = [NODE_BLOB_DIR, &kept_path(version)];
-    ctx.script(node, "rollback", &text, &args, COPY_TIMEOUT, "put the version before back").await?;
+    let before = ctx.script(node, "rollback", &text, &args, COPY_TIMEOUT, "put the version before back").await?.text();
     let until = Instant::now() + BACK_TIMEOUT;
     loop {
         let answers = ctx.host(through)?.probe(&[crate::resource::nodes_probe()]).await?;
-        if let Some(found) =
-            node_object(&answers, node).filter(|n| n.ready && plain_version(&n.kubelet_version) != version)
-        {
+        if let Some(found) = node_object(&answers, node).filter(|n| n.ready && n.kubelet_version == before.trim()) {
             drain::uncordon(ctx, through, node, true).await?;
             return Ok(found.kubelet_version);
         }

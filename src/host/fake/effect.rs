@@ -105,7 +105,12 @@ impl World {
             }
             ("leave-cordon" | "leave-uncordon", [node]) => return self.leaving(name, node, script == "leave-cordon"),
             (
-                "upload-settings" | "control-plane-settings" | "settings-back" | "kubelet-settings" | "proxy-settings",
+                "upload-settings"
+                | "control-plane-settings"
+                | "settings-back"
+                | "kubelet-settings"
+                | "proxy-settings"
+                | "runtime-settings",
                 _,
             ) => {
                 return self.settings_script(name, script, args, now);

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::effect::{broken, done};
 use super::world::World;
 use crate::host::Output;
+use crate::resource::RUNTIME_BEFORE;
 
 const UNFINISHED: &[u8] = b"unfinished\n";
 const PKI: &str = "/etc/kubernetes/pki";
@@ -47,11 +48,13 @@ pub(super) fn static_pod(component: &str, version: &str, cluster: &str) -> Strin
     )
 }
 
-fn certificate(sans: &Value) -> Option<String> {
+/// Renewed often, it holds longer.
+fn certificate(sans: &Value, renewed: i32) -> Option<String> {
     let names: Vec<String> = sans.as_array()?.iter().filter_map(|s| Some(s.as_str()?.to_owned())).collect();
     let key = rcgen::KeyPair::from_pem(KEY).ok()?;
     let mut params = rcgen::CertificateParams::new(names).ok()?;
     params.serial_number = Some(1.into());
+    params.not_after = rcgen::date_time_ymd(4000 + renewed, 1, 1);
     let issuer = rcgen::Issuer::from_ca_cert_pem(CA, rcgen::KeyPair::from_pem(KEY).ok()?).ok()?;
     Some(params.signed_by(&key, &issuer).ok()?.pem())
 }
@@ -84,10 +87,21 @@ impl World {
     }
 
     fn write_certificate(&mut self, name: &str, cluster: &str, now: u64) {
-        let pem = certificate(&document(cluster, "ClusterConfiguration")["apiServer"]["certSANs"]).unwrap_or_default();
+        let pem =
+            certificate(&document(cluster, "ClusterConfiguration")["apiServer"]["certSANs"], 0).unwrap_or_default();
         if let Some(m) = self.machines.get_mut(name) {
             m.write(&format!("{PKI}/apiserver.crt"), pem.as_bytes(), 0o644, now);
             m.write(&format!("{PKI}/apiserver.key"), b"key", 0o600, now);
+        }
+    }
+
+    /// `kubeadm certs renew all`, as far as there are certificates here.
+    pub(super) fn renew_certificate(&mut self, name: &str, now: u64) {
+        let renewed = i32::try_from(self.next_serial()).unwrap_or(i32::MAX).min(5000);
+        let cluster = self.settings.get("ClusterConfiguration").cloned().unwrap_or_default();
+        let pem = certificate(&document(&cluster, "ClusterConfiguration")["apiServer"]["certSANs"], renewed);
+        if let (Some(m), Some(pem)) = (self.machines.get_mut(name), pem) {
+            m.write(&format!("{PKI}/apiserver.crt"), pem.as_bytes(), 0o644, now);
         }
     }
 
@@ -149,6 +163,7 @@ impl World {
                 let flags = read(flags);
                 self.new_kubelet(name, &flags, kept, now)
             }
+            ("runtime-settings", [mode, kept, rest @ ..]) => self.new_containerd(name, mode, kept, rest, now),
             ("proxy-settings", [path, ..]) => {
                 if let Err(e) = self.through_admin(name) {
                     return broken(1, e);
@@ -216,6 +231,50 @@ impl World {
         done("")
     }
 
+    /// The modes try, back and done. One that does not come up takes nothing with it that runs.
+    fn new_containerd(&mut self, name: &str, mode: &str, kept: &str, files: &[&str], now: u64) -> Output {
+        let places = ["/etc/containerd/config.toml", "/etc/systemd/system/containerd.service"];
+        let kept_of = |path: &str| format!("{kept}/{}", path.rsplit('/').next().unwrap_or(path));
+        let Some(m) = self.machines.get_mut(name) else { return broken(255, "no machine") };
+        let change: Vec<(String, String)> = match mode {
+            "try" => {
+                let begins = !m.files.keys().any(|p| p.starts_with(kept));
+                for path in places.iter().filter(|_| begins) {
+                    let old = m.text(path);
+                    m.write(&kept_of(path), old.as_bytes(), 0o600, now);
+                }
+                files.iter().zip(places).map(|(from, to)| ((*from).to_owned(), to.to_owned())).collect()
+            }
+            "back" => places.iter().map(|to| (kept_of(to), (*to).to_owned())).collect(),
+            _ => Vec::new(),
+        };
+        for (from, to) in &change {
+            let text = m.text(from);
+            m.write(to, text.as_bytes(), 0o644, now);
+        }
+        if !change.is_empty() {
+            m.reloaded = now;
+            m.start("containerd.service", now);
+            self.changing.insert((name.to_owned(), RUNTIME_BEFORE.to_owned()), self.generation);
+        }
+        if mode == "try" && self.runtime_is_broken(name) {
+            return broken(1, "containerd does not answer with the new settings");
+        }
+        if let Some(m) = self.machines.get_mut(name).filter(|_| mode != "try") {
+            m.remove_below(kept);
+        }
+        done("")
+    }
+
+    /// What containerd reads or is on this machine is such that no container starts with it.
+    pub(super) fn runtime_is_broken(&self, name: &str) -> bool {
+        let Some(m) = self.machines.get(name) else { return false };
+        let config = m.text("/etc/containerd/config.toml");
+        let program = m.files.get(crate::resource::CONTAINERD).map(|f| format!("{}@{name}", f.digest.hex()));
+        self.broken_runtime.as_ref().is_some_and(|bad| config.contains(bad.as_str()))
+            || program.is_some_and(|p| self.broken_kubelets.contains(&p))
+    }
+
     /// A change of settings begins on a machine.
     fn begins(&mut self, name: &str, path: String, now: u64) {
         if let Some(m) = self.machines.get_mut(name) {
@@ -230,7 +289,10 @@ impl World {
         let at_once = |planes: bool| {
             let now = self.changing.iter().filter(|(_, began)| **began == self.generation).map(|(place, _)| place);
             let left = |(name, path): &&(String, String)| {
-                self.machines.get(name).and_then(|m| m.files.get(path)).is_some_and(|f| f.content == UNFINISHED)
+                self.machines
+                    .get(name)
+                    .and_then(|m| m.files.get(path))
+                    .is_some_and(|f| f.content == UNFINISHED || path == RUNTIME_BEFORE)
             };
             now.filter(left).filter(|(name, _)| self.etcd.contains_key(name) == planes).count()
         };

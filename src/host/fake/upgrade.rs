@@ -1,5 +1,8 @@
 //! What an upgrade asks of a machine and of the cluster.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::effect::{broken, done};
 use super::settings::static_pod;
 use super::world::World;
@@ -13,6 +16,12 @@ const KEPT: [&str; 5] = [
     "/usr/local/bin/kubectl",
     "/var/lib/kubelet/config.yaml",
     "/var/lib/kubelet/kubeadm-flags.env",
+];
+const KEPT_OF_RUNTIME: [&str; 4] = [
+    "/usr/local/bin/containerd",
+    "/usr/local/sbin/runc",
+    "/etc/containerd/config.toml",
+    "/etc/systemd/system/containerd.service",
 ];
 const MARK: &str = "/var/lib/provision/upgrade/kubeadm";
 
@@ -64,6 +73,8 @@ impl World {
         }
         if self.through_admin(name).is_ok() {
             out += &format!("configured={}\nproxy={}\n", self.configured, self.configured);
+            let cluster = self.settings.get("ClusterConfiguration").map_or("", String::as_str);
+            out += &format!("cluster={}\n", STANDARD.encode(cluster));
         }
         out
     }
@@ -92,10 +103,13 @@ impl World {
                 self.write(name, path, b"etcd", now);
                 done("")
             }
-            ("keep", [_, list]) => {
+            ("keep", [_, list, what]) => {
                 let Some(m) = self.machines.get_mut(name) else { return broken(255, "no machine") };
-                let files: Vec<(String, Digest)> =
-                    KEPT.iter().filter_map(|f| Some(((*f).to_owned(), m.files.get(*f)?.digest.clone()))).collect();
+                let files: Vec<(String, Digest)> = KEPT
+                    .iter()
+                    .chain(KEPT_OF_RUNTIME.iter().filter(|_| *what == "runtime"))
+                    .filter_map(|f| Some(((*f).to_owned(), m.files.get(*f)?.digest.clone())))
+                    .collect();
                 let text: String = files.iter().map(|(f, d)| format!("{} {f}\n", d.hex())).collect();
                 m.blobs.extend(files.into_iter().map(|(_, d)| (d, 1)));
                 m.write(list, text.as_bytes(), 0o600, now);
@@ -217,8 +231,12 @@ impl World {
             }
         }
         m.files.remove(MARK);
+        if text.contains(" /usr/local/bin/containerd\n") {
+            m.reloaded = now;
+            m.start("containerd.service", now);
+        }
         m.start("kubelet.service", now);
-        done("")
+        done(self.kubelet_version(name))
     }
 
     /// `kubectl drain`

@@ -48,7 +48,7 @@ pub struct World {
     pub version: String,
     /// The versions of binaries by digest (hex); those that are not here are of `version`.
     pub versions: BTreeMap<String, String>,
-    /// Kubelets that never get Ready, by digest (hex) and machine: `digest@name`.
+    /// Kubelets, and containerds with which no kubelet gets Ready, by digest (hex) and machine: `digest@name`.
     pub broken_kubelets: BTreeSet<String>,
     /// The version in the cluster's own configuration, like `v1.36.2`.
     pub configured: String,
@@ -60,6 +60,8 @@ pub struct World {
     pub broken_arguments: BTreeSet<String>,
     /// Kubelets do not come up with a configuration that has this in it.
     pub broken_config: Option<String>,
+    /// Nodes whose containerd has a configuration with this in it do not get Ready.
+    pub broken_runtime: Option<String>,
     /// Settings that are being changed: machine and file, and the generation in which that began.
     pub(super) changing: BTreeMap<(String, String), u64>,
     /// What kubeadm keeps of that configuration, as YAML; its version alone is `configured`.
@@ -188,6 +190,7 @@ impl World {
                     && m.runs("containerd.service")
                     && m.has("/etc/kubernetes/kubelet.conf")
                     && m.has(crate::facts::CNI_CONF)
+                    && !self.runtime_is_broken(node)
                     && !m
                         .kubelet
                         .as_ref()
