@@ -9,6 +9,8 @@ pub struct Behind {
     pub name: String,
     /// What to restart so that it is made anew, like `deployment/web`; `None`: nothing would.
     pub owner: Option<String>,
+    /// It is about to end by itself.
+    pub ends: bool,
 }
 
 impl Behind {
@@ -30,7 +32,7 @@ pub fn behind(text: &str, since: &str) -> Vec<Behind> {
         let mut fields = line.split('|');
         let mut next = || fields.next().unwrap_or_default();
         let (namespace, name, phase, made) = (next(), next(), next(), next());
-        let (kind, owner, mounts) = (next(), next(), next());
+        let (kind, owner, mounts, end) = (next(), next(), next(), next());
         let ended = matches!(phase, "Succeeded" | "Failed");
         if ended || made >= since || !mounts.contains("/var/run/secrets/kubernetes.io/serviceaccount") {
             return None;
@@ -42,7 +44,7 @@ pub fn behind(text: &str, since: &str) -> Vec<Behind> {
             "StatefulSet" => Some(format!("statefulset/{owner}")),
             _ => None,
         };
-        Some(Behind { namespace: namespace.into(), name: name.into(), owner })
+        Some(Behind { namespace: namespace.into(), name: name.into(), owner, ends: !end.is_empty() })
     };
     text.lines().filter_map(read).collect()
 }
@@ -56,13 +58,15 @@ mod tests {
         let mount = "/data /var/run/secrets/kubernetes.io/serviceaccount";
         let (old, new) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:09Z");
         let text = [
-            format!("shop|web-5d9-x|Running|{old}|ReplicaSet|web-5d9|{mount}"),
+            format!("shop|web-5d9-x|Running|{old}|ReplicaSet|web-5d9|{mount}|{new}"),
             format!("shop|web-5d9-y|Running|{new}|ReplicaSet|web-5d9|{mount}"),
             format!("shop|db-0|Pending|{old}|StatefulSet|db|{mount}"),
             format!("shop|alone|Running|{old}|||{mount}"),
             format!("shop|job-1|Succeeded|{old}|Job|job|{mount}"),
             format!("kube-system|static|Running|{old}|Node|cp1|/etc"),
         ];
+        let ending: Vec<bool> = behind(&text.join("\n"), new).iter().map(|b| b.ends).collect();
+        assert_eq!(ending, [true, false, false]);
         let found: Vec<String> = behind(&text.join("\n"), new).iter().map(Behind::words).collect();
         assert_eq!(found, ["shop/deployment/web", "shop/statefulset/db", "shop/pod/alone"]);
     }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::run::{Wish, Workloads};
 use super::stage::GROUP;
 use crate::error::{Error, FailedCommand, Result};
@@ -12,6 +14,10 @@ use crate::host::Answer;
 use crate::resource::shell_probe;
 use crate::rotation::{Behind, Family, Phase, Seen, behind};
 
+/// How long pods that were told to end may take.
+const ENDING: Duration = Duration::from_secs(300);
+/// Between two looks at them.
+const PAUSE: Duration = Duration::from_secs(1);
 /// For one rollout after the other.
 const ROLLOUTS: Duration = Duration::from_secs(1800);
 
@@ -62,7 +68,15 @@ async fn restart_behind(ctx: &Context, wish: &Wish, host: &str, phase: Phase, si
         };
         etcd::step(ctx, GROUP, host, &format!("restart {namespace}/{owner}"), restart).await?;
     }
-    let left = left(ctx, host, since).await?;
+    let until = Instant::now() + ENDING;
+    let left = loop {
+        let left = left(ctx, host, since).await?;
+        // A rollout is through before the last of the old pods is gone.
+        if !left.iter().any(|b| b.ends) || Instant::now() >= until {
+            break left;
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
     if phase == Phase::Drop || left.is_empty() || wish.workloads == Workloads::Leave {
         return Ok(());
     }
