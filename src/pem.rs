@@ -36,7 +36,10 @@ mod tests {
         for length in [1, 47, 48, 49, 500] {
             let der = vec![7; length];
             let text = certificate_pem(&der);
-            assert!(text.lines().all(|l| l.len() <= LINE) && text.ends_with("-----\n") && !text.contains("\n\n"), "{text}");
+            assert!(
+                text.lines().all(|l| l.len() <= LINE) && text.ends_with("-----\n") && !text.contains("\n\n"),
+                "{text}"
+            );
             let block = Pem::iter_from_buffer(text.as_bytes()).next().and_then(Result::ok);
             assert_eq!(block.map(|b| b.contents), Some(der));
         }

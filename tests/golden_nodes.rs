@@ -48,9 +48,14 @@ fn kubeadm_init_in_each_api_version() {
 
 #[test]
 fn kubeadm_init_of_the_other_samples() {
-    for file in
-        ["dual-stack.toml", "external-ca.toml", "external-lb-external-etcd.toml", "ha-kube-vip.toml", "own-etcd.toml", "single-node.toml"]
-    {
+    for file in [
+        "dual-stack.toml",
+        "external-ca.toml",
+        "external-lb-external-etcd.toml",
+        "ha-kube-vip.toml",
+        "own-etcd.toml",
+        "single-node.toml",
+    ] {
         let inv = sample(file, "1.36.2");
         let text = init_documents(&inv, &first(&inv), &images()).unwrap();
         insta::assert_snapshot!(format!("init-{}", file.trim_end_matches(".toml")), text);

@@ -161,7 +161,8 @@ fn the_cas_of_somebody_else_are_read_beside_the_inventory_and_hold_no_key() -> T
     use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("inventory.toml");
-    let table = "[certificates]\nmode = \"external\"\nca = \"ca.crt\"\nfront_proxy_ca = \"fp.crt\"\netcd_ca = \"etcd.crt\"\n";
+    let table =
+        "[certificates]\nmode = \"external\"\nca = \"ca.crt\"\nfront_proxy_ca = \"fp.crt\"\netcd_ca = \"etcd.crt\"\n";
     let text = format!("{}\n{table}", include_str!("inventory/valid/smallest.toml"));
     fs::write(&file, &text)?;
     let line = text.lines().position(|l| l.starts_with("ca = ")).unwrap_or_default() + 1;

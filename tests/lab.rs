@@ -55,10 +55,11 @@ fn a_cluster_lives() {
 fn a_first_node_endpoint() {
     let lab = Lab::prepare("plain", 1, 1);
     let bank = pki::Bank::open(&lab);
-    let plain = lab.edited("plain.toml", |t| {
-        t.replace("mode = \"haproxy\"\nimage = \"docker.io/library/haproxy:2.6\"", "mode = \"first-node\"")
-            .replacen("[runtime]", &format!("{}[runtime]", pki::Bank::table()), 1)
-    });
+    let plain =
+        lab.edited("plain.toml", |t| {
+            t.replace("mode = \"haproxy\"\nimage = \"docker.io/library/haproxy:2.6\"", "mode = \"first-node\"")
+                .replacen("[runtime]", &format!("{}[runtime]", pki::Bank::table()), 1)
+        });
     let tar = lab.file("media.tar");
     let out = lab.provision(&["bundle", "pack", &lab.bundle(), "-o", &tar, "--split", "48MiB"]);
     assert!(out.status.success(), "{}", stderr(&out));

@@ -90,7 +90,10 @@ fn tell(inv: &Inventory, done: &[Installed], living: bool, global: &Global) {
     }
     for one in done {
         let days = days_left(one.first_ends, now);
-        println!("{}: {} certificates are what was asked for, the first ends in {days} days", one.host, one.certificates);
+        println!(
+            "{}: {} certificates are what was asked for, the first ends in {days} days",
+            one.host, one.certificates
+        );
     }
     if living {
         println!("they are in use; a kubelet reads its own within 5 minutes");

@@ -6,8 +6,8 @@ use super::args::{Cli, Command};
 use super::args_etcd::{CertsCommand, EtcdCommand};
 use super::args_node::NodeCommand;
 use super::{
-    apply, bundle, certs, certs_csr, certs_install, certs_keys, certs_renew, etcd_restore, etcd_snapshot, init, journal, kubeconfig, lab, node_remove,
-    node_replace, plan, preflight, reset, serve, status, validate,
+    apply, bundle, certs, certs_csr, certs_install, certs_keys, certs_renew, etcd_restore, etcd_snapshot, init,
+    journal, kubeconfig, lab, node_remove, node_replace, plan, preflight, reset, serve, status, validate,
 };
 use crate::error::{Context as _, Result};
 use crate::report::Format;

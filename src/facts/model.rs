@@ -9,9 +9,9 @@ use crate::host::{Answer, Probe};
 use crate::inventory::{Arch, Inventory, Node};
 use crate::kubeadm::{Certificate, EtcdMember, Members, NodeObject, Stranger, certificates, strangers};
 use crate::resource::{
-    EtcdHost, Membership, ModuleState, NodeKeys, NodeState, Strays, UpgradeState, certs_probe, etcd_host, etcd_host_probe,
-    etcd_identity_probe, membership, node_keys, node_keys_probe, node_state, node_state_probe, registry_ca, registry_probe, shell_probe, strays,
-    strays_probe, upgrade_probe, upgrade_state,
+    EtcdHost, Membership, ModuleState, NodeKeys, NodeState, Strays, UpgradeState, certs_probe, etcd_host,
+    etcd_host_probe, etcd_identity_probe, membership, node_keys, node_keys_probe, node_state, node_state_probe,
+    registry_ca, registry_probe, shell_probe, strays, strays_probe, upgrade_probe, upgrade_state,
 };
 use crate::upgrade::Budget;
 

@@ -358,7 +358,8 @@ mod tests {
                 "/etc/kubernetes/admin.conf".into()
             ]
         );
-        for name in ["10.0.0.1", "10.96.0.1", "10.9.9.9", "api.example", "cp1", "kubernetes.default.svc.cluster.local"] {
+        for name in ["10.0.0.1", "10.96.0.1", "10.9.9.9", "api.example", "cp1", "kubernetes.default.svc.cluster.local"]
+        {
             assert!(by("apiserver").sans.contains(&name.to_owned()), "{name}");
         }
         assert_eq!(by("admin").organization.as_deref(), Some(MASTERS));

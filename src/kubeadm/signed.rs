@@ -54,10 +54,7 @@ pub fn signed(request: &Request, ca: &str, asked: &str, text: &str, now: i64) ->
     wrong.extend(usages(request, &cert));
     wrong.extend(validity(&cert, &ca, now));
     if wrong.is_empty() {
-        return Ok(Signed {
-            pem: certificate_pem(&block.contents),
-            not_after: cert.validity().not_after.timestamp(),
-        });
+        return Ok(Signed { pem: certificate_pem(&block.contents), not_after: cert.validity().not_after.timestamp() });
     }
     Err(wrong.join("; "))
 }
@@ -88,8 +85,7 @@ fn names(request: &Request, cert: &X509Certificate<'_>) -> Option<String> {
         _ => Vec::new(),
     };
     let plain = |n: &String| n.parse::<IpAddr>().map_or_else(|_| n.to_ascii_lowercase(), |ip| ip.to_string());
-    let missing: Vec<&str> =
-        request.sans.iter().filter(|n| !found.contains(&plain(n))).map(String::as_str).collect();
+    let missing: Vec<&str> = request.sans.iter().filter(|n| !found.contains(&plain(n))).map(String::as_str).collect();
     (!missing.is_empty()).then(|| format!("it lacks the alternative names {}", missing.join(", ")))
 }
 

@@ -48,7 +48,8 @@ pub(super) fn refuse_certificates(inv: &Inventory, facts: &Facts) -> Result<()> 
     if more > 0 {
         lines += &format!("\n  and {more} more");
     }
-    let error = Error::refused(format!("nodes lack certificates that somebody else has to sign; nothing was changed:{lines}"));
+    let error =
+        Error::refused(format!("nodes lack certificates that somebody else has to sign; nothing was changed:{lines}"));
     Err(HOW_TO_SIGN.iter().fold(error, |e, hint| e.hint(*hint)))
 }
 
@@ -128,8 +129,7 @@ mod tests {
         let (mut inv, ca) = (inventory(2, 1), ca()?);
         inv.certificates.mode = CertificatesMode::External;
         let pem = Some(ca.pem());
-        inv.certificates.authorities =
-            Authorities { ca: pem.clone(), front_proxy_ca: pem.clone(), etcd_ca: pem };
+        inv.certificates.authorities = Authorities { ca: pem.clone(), front_proxy_ca: pem.clone(), etcd_ca: pem };
         Ok((inv, ca))
     }
 

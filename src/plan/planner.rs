@@ -27,7 +27,8 @@ use crate::kubeadm::{ClusterImages, init_documents, join_document};
 use crate::resource::Membership;
 
 /// What kubeadm's checks of a join take for the leavings of another, and what is put there for it.
-const PLACED_BEFORE_JOIN: [&str; 2] = ["FileAvailable--etc-kubernetes-kubelet.conf", "FileAvailable--etc-kubernetes-pki-ca.crt"];
+const PLACED_BEFORE_JOIN: [&str; 2] =
+    ["FileAvailable--etc-kubernetes-kubelet.conf", "FileAvailable--etc-kubernetes-pki-ca.crt"];
 
 /// The marker of our block in /etc/hosts.
 pub const HOSTS_MARKER: &str = "provision api endpoint";

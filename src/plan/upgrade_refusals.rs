@@ -53,7 +53,9 @@ pub(super) fn refuse_upgrade(inv: &Inventory, bundle: &BundleManifest, facts: &F
     let crosses = |from: KubeVersion| from.minor < CLUSTER_ADMINS_SINCE && target.minor >= CLUSTER_ADMINS_SINCE;
     if inv.certificates.is_external() && oldest.is_some_and(crosses) {
         add(
-            format!("the upgrade to 1.{CLUSTER_ADMINS_SINCE} has kubeadm sign an admin of another group, and somebody else keeps the CAs"),
+            format!(
+                "the upgrade to 1.{CLUSTER_ADMINS_SINCE} has kubeadm sign an admin of another group, and somebody else keeps the CAs"
+            ),
             "build a new cluster of that version with these CAs, and move the workloads",
         );
     }

@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn what_a_node_holds_is_read() {
-        let stdout = "key apiserver\nkey sa\nfile apiserver.csr\n-----A\nfile apiserver.crt\n-----B\nC\nfile sa.pub\nD\n";
+        let stdout =
+            "key apiserver\nkey sa\nfile apiserver.csr\n-----A\nfile apiserver.crt\n-----B\nC\nfile sa.pub\nD\n";
         let found = node_keys(&Answer::Shell { code: 0, stdout: stdout.into(), stderr: String::new() });
         assert_eq!(found.keys, ["apiserver", "sa"].map(str::to_owned).into());
         assert_eq!(found.requests["apiserver"], "-----A\n");

@@ -102,11 +102,19 @@ pub fn keys_stay_where_they_are(lab: &Lab, bank: &Bank) {
         let key = std::fs::read_to_string(bank.at(name, "key")).unwrap();
         let line = key.lines().nth(10).unwrap().to_owned();
         for node in lab.nodes() {
-            lab.must(&node, &format!("! grep -rlF -- '{line}' /etc /var/lib/provision /var/lib/kubelet /run /tmp /root 2>/dev/null"));
+            lab.must(
+                &node,
+                &format!(
+                    "! grep -rlF -- '{line}' /etc /var/lib/provision /var/lib/kubelet /run /tmp /root 2>/dev/null"
+                ),
+            );
         }
     }
     for node in lab.nodes() {
-        lab.must(&node, "[ -z \"$(find / -xdev -name '*ca.key' 2>/dev/null; find /var -xdev -name '*ca.key' 2>/dev/null)\" ]");
+        lab.must(
+            &node,
+            "[ -z \"$(find / -xdev -name '*ca.key' 2>/dev/null; find /var -xdev -name '*ca.key' 2>/dev/null)\" ]",
+        );
         lab.must(&node, "[ -z \"$(find /var/lib/provision/pki /etc/kubernetes -name '*.key' -perm /077)\" ]");
     }
     let kept = Command::new("grep").args(["-rl", "PRIVATE KEY", &lab.file("requests")]).output().unwrap();
@@ -126,10 +134,12 @@ pub fn certificates_are_renewed(lab: &Lab, bank: &Bank, inventory: &str) {
     let out = lab.provision(&["certs", "csr", "-i", inventory, "--out", &dir]);
     assert!(out.status.success() && stdout(&out).contains("0 keys were made"), "{}{}", stdout(&out), stderr(&out));
     bank.sign(&dir);
-    let before = lab.exec("cp1", "sha256sum /etc/kubernetes/*.conf /etc/kubernetes/pki/*.crt /etc/kubernetes/pki/etcd/*.crt");
+    let before =
+        lab.exec("cp1", "sha256sum /etc/kubernetes/*.conf /etc/kubernetes/pki/*.crt /etc/kubernetes/pki/etcd/*.crt");
     let out = lab.provision(&["certs", "install", "-y", "-i", inventory, "--from", &dir]);
     assert!(out.status.success(), "{}", stderr(&out));
-    let after = lab.exec("cp1", "sha256sum /etc/kubernetes/*.conf /etc/kubernetes/pki/*.crt /etc/kubernetes/pki/etcd/*.crt");
+    let after =
+        lab.exec("cp1", "sha256sum /etc/kubernetes/*.conf /etc/kubernetes/pki/*.crt /etc/kubernetes/pki/etcd/*.crt");
     let same: Vec<&str> = after.1.lines().filter(|l| before.1.contains(l)).collect();
     // The CAs, and the kubelet's kubeconfig, which names its files.
     assert_eq!(same.len(), 4, "{same:#?}");

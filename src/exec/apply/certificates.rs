@@ -25,7 +25,8 @@ mod tests {
 
     /// The script itself, in a directory of its own.
     #[test]
-    fn what_is_placed_is_seen_as_placed_until_somebody_changes_it() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    fn what_is_placed_is_seen_as_placed_until_somebody_changes_it()
+    -> std::result::Result<(), Box<dyn std::error::Error>> {
         let dir = tempfile::tempdir()?;
         let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
         for name in ["ca.crt", "a.crt", "a.key", "sa.key", "sa.pub"] {
@@ -49,8 +50,7 @@ mod tests {
         let run = |mode: &str| -> std::result::Result<String, std::io::Error> {
             let text = include_str!("../../resource/place_certificates.sh");
             let from = dir.path().to_string_lossy().into_owned();
-            let out =
-                Command::new("sh").args(["-c", text, "sh", mode, &from]).args(place_words(&all)).output()?;
+            let out = Command::new("sh").args(["-c", text, "sh", mode, &from]).args(place_words(&all)).output()?;
             Ok(String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
         };
         // Who owns a file counts too: another user than root may test this.

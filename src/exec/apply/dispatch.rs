@@ -2,8 +2,8 @@
 
 use super::context::Context;
 use super::{
-    addons, certificates, cluster, drain, etcd, files, gate, images, join, leave, network, packages, registry, reset, room, settings,
-    system, units, upgrade,
+    addons, certificates, cluster, drain, etcd, files, gate, images, join, leave, network, packages, registry, reset,
+    room, settings, system, units, upgrade,
 };
 use crate::error::Result;
 use crate::exec::StepNote;

@@ -72,8 +72,9 @@ pub(super) async fn kubeadm(
     let ignore = ignore.join(",");
     // Certificates that somebody else signs kubeadm could not renew.
     let renewal = if ctx.inventory.certificates.is_external() { "no" } else { "yes" };
-    let command =
-        script_command(text, &[mode, version, &ignore, renewal]).timeout(KUBEADM_TIMEOUT).unit("provision-kubeadm-upgrade");
+    let command = script_command(text, &[mode, version, &ignore, renewal])
+        .timeout(KUBEADM_TIMEOUT)
+        .unit("provision-kubeadm-upgrade");
     let shown = crate::host::Command::new(["kubeadm", "upgrade", mode, version]);
     let output = ctx.run_shown(host, &command, &shown).await?;
     let forward = if control_plane {

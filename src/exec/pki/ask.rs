@@ -105,9 +105,10 @@ pub async fn ask(
         let (host, mut made) = result?;
         count += made.made.len();
         for request in &order.requests {
-            let csr = made.requests.remove(&request.name).ok_or_else(|| {
-                Error::failed(format!("the node made no request for {}", request.name)).on(&host)
-            })?;
+            let csr = made
+                .requests
+                .remove(&request.name)
+                .ok_or_else(|| Error::failed(format!("the node made no request for {}", request.name)).on(&host))?;
             all.push(Asked { host: host.clone(), request: request.clone(), csr });
         }
     }
@@ -146,9 +147,10 @@ async fn on(ctx: &Context, host: &str, order: &KeyOrder, program: &Program) -> R
     let shown = Command::new(["make-keys", NODE_KEYS]);
     let output = ctx.run_shown(host, &command, &shown).await?;
     let output = output.check(host, &shown, "make the keys").map_err(|e| {
-        e.hint(format!("this program is run from {NODE_KEYS}: it has to fit the node's system, and that may not be noexec"))
+        e.hint(format!(
+            "this program is run from {NODE_KEYS}: it has to fit the node's system, and that may not be noexec"
+        ))
     })?;
-    serde_json::from_slice(&output.stdout).map_err(|e| {
-        Error::failed("failed to read the requests that the node made").on(host).source(e)
-    })
+    serde_json::from_slice(&output.stdout)
+        .map_err(|e| Error::failed("failed to read the requests that the node made").on(host).source(e))
 }

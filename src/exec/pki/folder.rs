@@ -98,7 +98,12 @@ fn readme(inv: &Inventory, all: &[Asked]) -> String {
         for a in own {
             let usages: Vec<&str> = a.request.usages.iter().map(|u| u.openssl()).collect();
             let _ = writeln!(text, "  {}/{}.csr", a.host, a.request.name);
-            let _ = writeln!(text, "    subject  {}\n    usage    digitalSignature; {}", subject(&a.request), usages.join(", "));
+            let _ = writeln!(
+                text,
+                "    subject  {}\n    usage    digitalSignature; {}",
+                subject(&a.request),
+                usages.join(", ")
+            );
             if !a.request.sans.is_empty() {
                 let _ = writeln!(text, "    names    {}", a.request.sans.join(", "));
             }

@@ -6,9 +6,7 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
-};
+use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 use rsa::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
 use rsa::{RsaPrivateKey, RsaPublicKey};
 use serde::{Deserialize, Serialize};
@@ -121,8 +119,7 @@ fn write(path: &Path, content: &[u8]) -> Result<()> {
         Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::failed(writing()).source(e)),
         _ => {}
     }
-    let mut file: File =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial).context(writing)?;
+    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial).context(writing)?;
     file.write_all(content).context(writing)?;
     file.sync_all().context(writing)?;
     std::fs::rename(&partial, path).context(writing)
@@ -144,8 +141,7 @@ mod tests {
         let inv = parse(text).map_err(|e| format!("{e:?}"))?.inventory;
         let dir = tempfile::tempdir()?;
         let wanted = requests(&inv, &inv.nodes()[0])?;
-        let order =
-            KeyOrder { dir: dir.path().join("pki"), service_accounts: true, requests: wanted.clone() };
+        let order = KeyOrder { dir: dir.path().join("pki"), service_accounts: true, requests: wanted.clone() };
         let first = make_keys(&order)?;
         assert_eq!(first.made.len(), wanted.len() + 1);
         let read = |name: &str| std::fs::read_to_string(order.dir.join(name));

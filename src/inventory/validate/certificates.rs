@@ -29,7 +29,10 @@ pub(super) fn check(inventory: &Inventory, found: &mut Vec<Finding>) {
             None if wanted => found.push(Finding::error(
                 place,
                 format!("CAs that somebody else keeps need `{name}`"),
-                format!("add {name} = \"pki/{}.crt\": the CA's certificate in PEM, beside the inventory", name.replace('_', "-")),
+                format!(
+                    "add {name} = \"pki/{}.crt\": the CA's certificate in PEM, beside the inventory",
+                    name.replace('_', "-")
+                ),
             )),
             _ => {}
         }

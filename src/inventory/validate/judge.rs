@@ -4,7 +4,8 @@ use crate::inventory::model::Inventory;
 use crate::inventory::tree::{Finding, Path};
 
 use super::{
-    backup, certificates, charts, cluster, endpoint, hosts, network, packages, registry, secrets, sources, trust, upgrade, upstream,
+    backup, certificates, charts, cluster, endpoint, hosts, network, packages, registry, secrets, sources, trust,
+    upgrade, upstream,
 };
 
 /// Every problem of `inventory`, in no particular order. `json` is the same inventory as it was written, without
