@@ -20,7 +20,7 @@ SCRIPT
 fi
 set --
 [ -z "$ignore" ] || set -- "--ignore-preflight-errors=$ignore"
-[ "$renewal" = yes ] || set -- "$@" --certificate-renewal=false
+[ "$renewal" != no ] || set -- "$@" --certificate-renewal=false
 case $mode in
 apply) kubeadm upgrade apply "$version" --yes "$@" ;;
 node) kubeadm upgrade node "$@" ;;

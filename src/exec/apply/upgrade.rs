@@ -71,7 +71,7 @@ pub(super) async fn kubeadm(
     let mode = if first { "apply" } else { "node" };
     let ignore = ignore.join(",");
     // Certificates that somebody else signs kubeadm could not renew.
-    let renewal = if ctx.inventory.certificates.is_external() { "no" } else { "yes" };
+    let renewal = if ctx.inventory.certificates.is_external() { "no" } else { "" };
     let command = script_command(text, &[mode, version, &ignore, renewal])
         .timeout(KUBEADM_TIMEOUT)
         .unit("provision-kubeadm-upgrade");
