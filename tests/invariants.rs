@@ -6,6 +6,10 @@
 mod checker;
 #[path = "invariants/checker_tests.rs"]
 mod checker_tests;
+#[path = "convergence/leaving.rs"]
+mod leaving;
+#[path = "invariants/operation.rs"]
+mod operation;
 #[path = "invariants/play.rs"]
 mod play;
 #[path = "invariants/scenario.rs"]

@@ -8,7 +8,7 @@ use super::desired::{Desired, When};
 use super::model::{PhaseId, Step, StepId};
 use super::textdiff::file_diff;
 use crate::host::{Answer, Probe};
-use crate::resource::{ETCD_DIR, REGISTRY_DIR, found, probes, satisfied};
+use crate::resource::{CONTAINERD_CONFIG, CONTAINERD_UNIT, ETCD_DIR, REGISTRY_DIR, found, probes, satisfied};
 
 /// Answers by host and question.
 pub type Observations = BTreeMap<String, BTreeMap<Probe, Answer>>;
@@ -139,6 +139,12 @@ fn diff_of(action: &Action, answers: &[Answer]) -> Option<String> {
                 let _ = writeln!(diff, "mode {:04o} {}:{} -> {mode:04o} 0:0", f.mode, f.uid, f.gid);
             }
             Some(diff)
+        }
+        Action::RuntimeSettings { config, unit, .. } => {
+            let files = [(CONTAINERD_CONFIG, config), (CONTAINERD_UNIT, unit)];
+            let old = answers.iter().map(content).chain(std::iter::repeat(None));
+            let changed = files.into_iter().zip(old).filter(|((_, new), old)| old.as_ref() != Some(*new));
+            Some(changed.map(|((path, new), old)| file_diff(path, old.as_deref(), new)).collect())
         }
         Action::WriteBlock { path, marker, lines } => {
             let old = answers.first().and_then(content).unwrap_or_default();

@@ -11,7 +11,7 @@ use super::upgrade_steps::worker_waves;
 use crate::error::Result;
 use crate::inventory::{EtcdMode, Node};
 use crate::kubeadm::{ClusterSettings, ControlPlaneSettings, KubeletSettings, settings_documents};
-use crate::resource::{CONTROL_PLANE_KEPT, KUBELET_KEPT, Membership, PROXY_KEPT};
+use crate::resource::{CONTROL_PLANE_KEPT, KUBELET_KEPT, Membership, PROXY_KEPT, is_marked};
 use crate::version::KubeVersion;
 
 /// What a host that is about to join is made with is kept there, so that a later change is told from it.
@@ -61,7 +61,11 @@ pub(super) fn settings_steps(input: &Input<'_>, voice: &str, previous: &[StepId]
     for node in &planes {
         maker.control_plane(node)?;
     }
-    for node in &planes {
+    // One that was begun, or is not Ready, comes first: this may be its cure, and none is emptied beside it.
+    let object = |n: &Node| input.facts.nodes.iter().flatten().find(|o| o.name == n.name);
+    let is_well = |n: &Node| object(n).is_some_and(|o| o.ready && !is_marked(o));
+    let (well, ill): (Vec<&Node>, Vec<&Node>) = planes.iter().partition(|n| is_well(n));
+    for node in ill.into_iter().chain(well) {
         maker.kubelet(node, PhaseId::SettingsControlPlane)?;
     }
     let workers: BTreeMap<String, Node> =

@@ -51,6 +51,8 @@ pub struct Policy {
     /// The pool of every worker; "" is that of those without one.
     pub pools: BTreeMap<String, String>,
     pub max_unavailable: Share,
+    /// Nodes that are taken out on request: their pools and the control planes do without them.
+    pub leaving: BTreeSet<String>,
 }
 
 impl Policy {
@@ -73,10 +75,10 @@ pub fn version(text: &str) -> Option<Version> {
 pub fn see(world: &World, policy: &Policy) -> Seen {
     let nodes = world.nodes.iter().map(|(name, record)| {
         let seen = Node {
-            pool: policy.pools.get(name).cloned(),
+            pool: policy.pools.get(name).filter(|_| !policy.leaving.contains(name)).cloned(),
             ready: world.ready(name),
             cordoned: record.unschedulable,
-            ours: record.marks.contains_key("cordoned-by"),
+            ours: record.marks.contains_key("cordoned-by") || record.marks.get("leaving").is_some_and(|by| by == "us"),
             kubelet: version(&world.kubelet_version(name)).unwrap_or_default(),
         };
         (name.clone(), seen)
@@ -157,7 +159,9 @@ impl Checker {
         let down = |seen: &Seen, name: &str| {
             seen.planes.get(name).is_some_and(|p| !p.up || seen.nodes.get(name).is_some_and(|n| !n.ready))
         };
-        let emptied = |seen: &Seen, name: &str| seen.nodes.get(name).is_some_and(|n| n.cordoned && n.ours);
+        let emptied = |seen: &Seen, name: &str| {
+            !self.policy.leaving.contains(name) && seen.nodes.get(name).is_some_and(|n| n.cordoned && n.ours)
+        };
         let known = |name: &&&String| self.before.planes.contains_key(**name);
         let all_down: Vec<&String> = now.planes.keys().filter(|p| down(now, p)).collect();
         let away: Vec<&String> = now.planes.keys().filter(|p| down(now, p) || emptied(now, p)).collect();

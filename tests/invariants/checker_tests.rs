@@ -23,7 +23,7 @@ fn good() -> Seen {
 }
 
 fn checker(share: Share) -> Checker {
-    let mut checker = Checker::new(Policy { pools: [].into(), max_unavailable: share });
+    let mut checker = Checker::new(Policy { pools: [].into(), max_unavailable: share, leaving: [].into() });
     assert_eq!(checker.look(good(), Cause::Call), Vec::<String>::new());
     checker
 }

@@ -1,5 +1,6 @@
 //! Plays a scenario: the real planner and engine, with the checker looking on at every change.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use provision::bundle::Digest;
@@ -11,22 +12,25 @@ use super::scenario::{Change, Drift, Round, Scenario, Shape, Trouble};
 use super::world::{apply_once, bundle, fresh, need, plan_ids, snapshot};
 
 /// After so many runs without any failure there must be nothing left to do.
-const RUNS: usize = 4;
+pub(super) const RUNS: usize = 4;
 
 pub struct Play {
     pub fake: FakeCluster,
-    checker: Arc<Mutex<Checker>>,
-    shape: Shape,
+    pub(super) checker: Arc<Mutex<Checker>>,
+    pub(super) shape: Shape,
     /// Versions that a run was begun for and that may not all be reached yet.
     versions: Vec<(u32, u32)>,
     /// Nothing was left to do when it was looked at last.
     even: bool,
+    /// What others kept pods off was let go.
+    let_on: bool,
 }
 
 fn policy(shape: &Shape) -> Policy {
     Policy {
         pools: shape.workers.iter().cloned().collect(),
         max_unavailable: shape.inventory().upgrade.max_unavailable,
+        leaving: BTreeSet::new(),
     }
 }
 
@@ -55,7 +59,7 @@ impl Play {
             }
         }
         let versions = vec![shape.version];
-        let mut play = Self { fake, checker, shape, versions, even: false };
+        let mut play = Self { fake, checker, shape, versions, even: false, let_on: false };
         play.converge("the first apply").await?;
         for (n, (worker, _)) in play.shape.workers.iter().enumerate() {
             play.fake.world().pods.insert(format!("web-{n}"), worker.clone());
@@ -71,8 +75,11 @@ impl Play {
     pub async fn round(&mut self, number: usize, round: &Round) -> Result<(), String> {
         for change in &round.changes {
             // Only of a cluster that is all of one version it is certain what must be refused.
-            if matches!(change, Change::SkipMinor | Change::Downgrade) && self.even {
+            if change.is_refused() && self.even {
                 self.refused(change).await?;
+            }
+            if self.even {
+                self.operate(change, round).await?;
             }
         }
         for drift in &round.drifts {
@@ -82,11 +89,7 @@ impl Play {
             self.change(change);
         }
         self.even = false;
-        {
-            let mut world = self.fake.world();
-            let start = world.calls;
-            world.faults = round.faults.iter().map(|(at, fault)| (start + at, *fault)).collect();
-        }
+        self.fail(round);
         self.trouble(&round.trouble);
         let _ = self.apply().await;
         self.sound(&format!("round {number}"))?;
@@ -98,23 +101,30 @@ impl Play {
         Ok(())
     }
 
+    /// From now on calls fail as the round wants it.
+    pub(super) fn fail(&self, round: &Round) {
+        let mut world = self.fake.world();
+        let start = world.calls;
+        world.faults = round.faults.iter().map(|(at, fault)| (start + at, *fault)).collect();
+    }
+
     pub async fn end(&mut self) -> Result<(), String> {
         self.mend();
         self.converge("in the end").await
     }
 
-    async fn apply(&self) -> Result<usize, Error> {
+    pub(super) async fn apply(&self) -> Result<usize, Error> {
         let inv = self.shape.inventory();
         apply_once(&self.fake, &inv, &bundle(&inv)).await
     }
 
-    fn sound(&self, when: &str) -> Result<(), String> {
+    pub(super) fn sound(&self, when: &str) -> Result<(), String> {
         let world = self.fake.world();
         if world.violations.is_empty() { Ok(()) } else { Err(format!("{when}: {:#?}", world.violations)) }
     }
 
     fn change(&mut self, change: &Change) {
-        if matches!(change, Change::SkipMinor | Change::Downgrade) {
+        if change.is_refused() {
             return;
         }
         let mut next = self.shape.clone();
@@ -126,7 +136,7 @@ impl Play {
     }
 
     /// The inventory is another from here on.
-    fn take(&mut self, shape: Shape) {
+    pub(super) fn take(&mut self, shape: Shape) {
         self.shape = shape;
         self.checker.lock().unwrap().policy = policy(&self.shape);
         let inv = self.shape.inventory();
@@ -162,7 +172,7 @@ impl Play {
         }
     }
 
-    fn host(&self, at: usize) -> String {
+    pub(super) fn host(&self, at: usize) -> String {
         let hosts = self.shape.hosts();
         hosts[at % hosts.len()].clone()
     }
@@ -226,7 +236,7 @@ impl Play {
     }
 
     /// What no installer mends: machines without power, a lost static pod, and what the trouble was.
-    fn mend(&self) {
+    pub(super) fn mend(&self) {
         let mut world = self.fake.world();
         for name in world.dead.clone() {
             world.revive(&name);
@@ -258,18 +268,27 @@ impl Play {
         world.show(Cause::Accident);
     }
 
+    fn cordoned_by_others(&self) -> Vec<String> {
+        let world = self.fake.world();
+        let theirs = world.nodes.iter().filter(|(_, n)| n.unschedulable && !n.marks.contains_key("cordoned-by"));
+        theirs.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn let_on(&mut self) {
+        self.let_on = true;
+        let theirs = self.cordoned_by_others();
+        let mut world = self.fake.world();
+        for name in theirs {
+            world.nodes.get_mut(&name).unwrap().unschedulable = false;
+        }
+        world.show(Cause::Accident);
+    }
+
     /// Without any failure, some runs lead to where there is nothing left to do.
-    async fn converge(&mut self, when: &str) -> Result<(), String> {
+    pub(super) async fn converge(&mut self, when: &str) -> Result<(), String> {
         let wanted = self.shape.version;
-        let cordoned: Vec<String> = {
-            let world = self.fake.world();
-            world
-                .nodes
-                .iter()
-                .filter(|(_, n)| n.unschedulable && !n.marks.contains_key("cordoned-by"))
-                .map(|(n, _)| n.clone())
-                .collect()
-        };
+        let mut cordoned = self.cordoned_by_others();
+        self.let_on = false;
         let mut last = self.until_done(when).await;
         if matches!(&last, Err((Kind::Refused, _))) {
             self.start_services();
@@ -299,10 +318,13 @@ impl Play {
         }
         self.versions = vec![self.shape.version];
         self.even = true;
+        if self.let_on {
+            cordoned.clear();
+        }
         self.whole(when, &cordoned)
     }
 
-    async fn until_done(&self, when: &str) -> Result<(), (Kind, String)> {
+    async fn until_done(&mut self, when: &str) -> Result<(), (Kind, String)> {
         let mut last = (Kind::Failed, String::new());
         for _ in 0..RUNS {
             let done = self.apply().await;
@@ -318,6 +340,10 @@ impl Play {
             }
             if last.0 == Kind::Refused {
                 break;
+            }
+            // Who keeps pods off more nodes than the pool may lack hears that, and has to let them on again.
+            if last.1.contains("is not taken out of its pool") {
+                self.let_on();
             }
         }
         // The last run may have done the rest.
@@ -344,6 +370,8 @@ impl Play {
                 wrong.push(format!("{name}: {plane:?}"));
             }
         }
+        let others = seen.nodes.keys().chain(seen.planes.keys()).filter(|n| !hosts.contains(n));
+        wrong.extend(others.map(|n| format!("{n} is still in")));
         if seen.configured != Some(wanted) {
             wrong.push(format!("the cluster is configured for {:?}", seen.configured));
         }

@@ -22,8 +22,14 @@ pub struct Shape {
     /// As the inventory writes it.
     pub max_unavailable: String,
     pub unfinished: Unfinished,
+    /// The pod network.
+    pub networks: &'static str,
     /// A label on the first worker.
     pub label: u8,
+    /// An argument and a name of the API servers, a setting of the kubelets, one of containerd: how often each was changed.
+    pub settings: [u8; 4],
+    /// The number that the next host gets.
+    pub next: usize,
 }
 
 /// What the user changes.
@@ -41,6 +47,23 @@ pub enum Change {
     /// The workers stand in another order.
     Rotate(usize),
     Label,
+    /// Which of the settings.
+    Setting(usize),
+    /// Must be refused.
+    Networks,
+    /// `certs renew`
+    Renew,
+    /// `node remove`; of a host that is dead.
+    Remove(usize, bool),
+    /// `node replace`; of a host that is dead.
+    Replace(usize, bool),
+}
+
+impl Change {
+    /// What may not be done, whatever else is.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::SkipMinor | Self::Downgrade | Self::Networks)
+    }
 }
 
 /// What others do to a host while nobody looks.
@@ -102,7 +125,10 @@ fn shape() -> impl Strategy<Value = Shape> {
         canary,
         max_unavailable,
         unfinished,
+        networks: "10.244.0.0/16",
         label: 0,
+        settings: [0; 4],
+        next: 20,
     })
 }
 
@@ -117,6 +143,11 @@ fn change() -> impl Strategy<Value = Change> {
         1 => (0u32..3, share()).prop_map(|(c, s)| Change::Policy(c, s)),
         1 => (1usize..12).prop_map(Change::Rotate),
         1 => Just(Change::Label),
+        4 => (0usize..4).prop_map(Change::Setting),
+        1 => Just(Change::Networks),
+        1 => Just(Change::Renew),
+        2 => (0usize..17, prop::bool::ANY).prop_map(|(at, dead)| Change::Remove(at, dead)),
+        2 => (0usize..17, prop::bool::ANY).prop_map(|(at, dead)| Change::Replace(at, dead)),
     ]
 }
 
@@ -168,8 +199,14 @@ impl Shape {
             Change::Minor => self.version = (self.version.0 + 1, 1),
             Change::SkipMinor => self.version = (self.version.0 + 2, 1),
             Change::Downgrade => self.version.1 -= 1,
-            Change::AddWorker(pool) => self.workers.push((format!("w{}", self.workers.len() + 1), pool.clone())),
-            Change::AddPlane if self.planes.len() < 5 => self.planes.push(format!("cp{}", self.planes.len() + 1)),
+            Change::AddWorker(pool) => {
+                let name = self.born("w");
+                self.workers.push((name, pool.clone()));
+            }
+            Change::AddPlane if self.planes.len() < 5 => {
+                let name = self.born("cp");
+                self.planes.push(name);
+            }
             Change::AddPlane => {}
             Change::Policy(canary, share) => (self.canary, self.max_unavailable) = (*canary, share.clone()),
             Change::Rotate(by) => {
@@ -177,7 +214,32 @@ impl Shape {
                 self.workers.rotate_left(by);
             }
             Change::Label => self.label += 1,
+            Change::Setting(which) => self.settings[*which] += 1,
+            Change::Networks => self.networks = "10.99.0.0/16",
+            Change::Renew | Change::Remove(..) | Change::Replace(..) => {}
         }
+    }
+
+    /// The name of a host that was never there before.
+    fn born(&mut self, kind: &str) -> String {
+        self.next += 1;
+        format!("{kind}{}", self.next)
+    }
+
+    /// A host of the same kind beside `old`.
+    pub fn with_another(&mut self, old: &str) -> String {
+        let pool = self.workers.iter().find(|(name, _)| name == old).map(|(_, pool)| pool.clone());
+        let name = self.born(if pool.is_some() { "w" } else { "cp" });
+        match pool {
+            Some(pool) => self.workers.push((name.clone(), pool)),
+            None => self.planes.push(name.clone()),
+        }
+        name
+    }
+
+    pub fn remove(&mut self, host: &str) {
+        self.planes.retain(|name| name != host);
+        self.workers.retain(|(name, _)| name != host);
     }
 
     pub fn hosts(&self) -> Vec<String> {
@@ -188,10 +250,10 @@ impl Shape {
     pub fn inventory(&self) -> Inventory {
         let number = |name: &str| name.trim_start_matches(char::is_alphabetic).parse::<u8>().unwrap();
         let mut text = format!(
-            "[cluster]\nname = \"lab\"\nversion = \"1.{}.{}\"\n[network]\npods = [\"10.244.0.0/16\"]\n\
+            "[cluster]\nname = \"lab\"\nversion = \"1.{}.{}\"\n[network]\npods = [\"{}\"]\n\
              services = [\"10.96.0.0/16\"]\n[endpoint]\nmode = \"haproxy\"\n[defaults]\nuser = \"root\"\nkey_file = \"/k\"\n\
              [pools.a]\n[pools.b]\n[upgrade]\ncanary = {}\nmax_unavailable = {}\n[[upgrade.gates]]\nname = \"site\"\ncommand = \"true\"\n",
-            self.version.0, self.version.1, self.canary, self.max_unavailable
+            self.version.0, self.version.1, self.networks, self.canary, self.max_unavailable
         );
         for name in &self.planes {
             let _ = writeln!(
@@ -214,6 +276,19 @@ impl Shape {
             }
         }
         let mut inv = read(&text);
+        let [argument, name, kubelet, runtime] = self.settings;
+        if argument > 0 {
+            inv.apiserver.extra_args.insert("v".into(), argument.to_string());
+        }
+        if name > 0 {
+            inv.apiserver.cert_sans.push(format!("api-{name}.example"));
+        }
+        if kubelet > 0 {
+            inv.kubelet.config.insert("maxPods".into(), (100 + kubelet).into());
+        }
+        if runtime > 0 {
+            inv.runtime.containerd_config.insert("oom_score".into(), runtime.into());
+        }
         inv.verify.timeout_s = 0;
         inv.upgrade.soak_s = 0;
         inv.upgrade.gate_timeout_s = 0;

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::drain;
 use crate::error::{Error, Result};
 use crate::host::Answer;
-use crate::inventory::{EtcdMode, Inventory, Node};
+use crate::inventory::{CniPlugin, EtcdMode, Inventory, Node};
 use crate::kubeadm::{NodeObject, etcd_health, nodes};
 use crate::plan::Action;
 use crate::resource::{etcd_probe, nodes_probe, probes, satisfied};
@@ -22,13 +22,27 @@ pub(super) async fn take(ctx: &Context, through: &str, node: &str, version: &str
     let _turn = ONE_AT_A_TIME.lock().await;
     let answer = ctx.ask(through, nodes_probe()).await?;
     if let Answer::Shell { code: 0, stdout, .. } = &answer {
-        let away = missing(&ctx.inventory, &nodes(stdout)?, node);
-        if let Some(away) = away {
+        let objects = nodes(stdout)?;
+        if let Some(other) = other_plane_away(&ctx.inventory, &objects, node) {
+            return Err(Error::refused(format!("{node} is not emptied: the control plane {other} is not Ready"))
+                .on(node)
+                .hint(format!("mend {other} first, then run apply again, which goes on here")));
+        }
+        if let Some(away) = missing(&ctx.inventory, &objects, node) {
             return Err(Error::failed(format!("{node} is not taken out of its pool, which lacks {away} already"))
                 .hint("the upgrade pauses here: upgrade.max_unavailable allows no more; see why they are not Ready or who cordoned them, then run apply again"));
         }
     }
     drain::cordon(ctx, through, node, version).await
+}
+
+/// A control plane beside this one that is not Ready. Where others bring the pod network, nodes may not be Ready yet.
+fn other_plane_away(inv: &Inventory, objects: &[NodeObject], node: &str) -> Option<String> {
+    let planes: HashSet<String> = inv.control_planes().into_iter().map(|n| n.name).collect();
+    if !planes.contains(node) || inv.cni.plugin == CniPlugin::None {
+        return None;
+    }
+    objects.iter().find(|o| !o.ready && o.name != node && planes.contains(&o.name)).map(|o| o.name.clone())
 }
 
 /// The workers that the node's pool lacks, when it can lack no more. A node that serves nothing costs its pool nothing.

@@ -12,6 +12,7 @@ use crate::bundle::Digest;
 use crate::error::{Error, FailedCommand, Result};
 use crate::exec::StepNote;
 use crate::host::{Answer, Command, Probe};
+use crate::inventory::CniPlugin;
 use crate::kubeadm::KubeletSettings;
 use crate::plan::Action;
 use crate::resource::{
@@ -164,7 +165,12 @@ pub(super) async fn kubelet(
     let Action::KubeletSettings { node, through, wanted, timeout_s } = action else { return Ok(()) };
     let settings =
         KubeletSettings::read(wanted).ok_or_else(|| Error::failed("the plan's settings cannot be read").on(host))?;
-    let served = ready(ctx, through, node).await?;
+    let mut served = ready(ctx, through, node).await?;
+    // Whatever it was before: pods are let onto none that is not Ready, and no other is begun beside it. Where others
+    // bring the pod network, nodes may have none yet.
+    if ctx.inventory.cni.plugin != CniPlugin::None {
+        served.insert("node".into(), true);
+    }
     let flags = match ctx.ask(host, Probe::Content("/var/lib/kubelet/kubeadm-flags.env".into())).await? {
         Answer::File(file) => String::from_utf8_lossy(&file.content.unwrap_or_default()).into_owned(),
         _ => String::new(),
