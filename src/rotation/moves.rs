@@ -108,6 +108,11 @@ pub fn moves(
         let behind = |h: &&String| {
             seen.get(*h).is_none_or(|s| match s.reached {
                 Some(reached) if reached > phase => false,
+                // Once the cluster was through with it, the next phase may have begun here: its files are not taken back.
+                // A kubelet may have been given a certificate by the old CA meanwhile.
+                Some(reached) if reached == phase && of_first.cluster >= Some(phase) => {
+                    phase == Phase::Switch && s.leaves.values().any(|l| l.by.as_ref() != Some(&pair.new))
+                }
                 Some(reached) if reached == phase => !lacks(family, s, &pair, phase).is_empty(),
                 _ => true,
             })

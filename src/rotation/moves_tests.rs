@@ -229,6 +229,21 @@ fn a_kubelet_that_was_given_an_old_certificate_meanwhile_is_taken_again() {
 }
 
 #[test]
+fn a_phase_that_was_cut_off_is_done_again_and_none_before_it() {
+    for (done, cut) in [(Phase::Trust, Phase::Switch), (Phase::Switch, Phase::Drop)] {
+        let mut world = World::fresh(2, 0);
+        while !world.next(done).is_empty() {
+            for one in world.next(done) {
+                world.carry_out(&one, u32::MAX);
+            }
+        }
+        let one = Move::Node("cp1".into(), cut);
+        assert!(!world.carry_out(&one, 3));
+        assert_eq!(world.next(Phase::Drop).first(), Some(&one));
+    }
+}
+
+#[test]
 fn what_no_rotation_leaves_behind_is_refused() {
     let refused = |change: &dyn Fn(&mut World)| {
         let mut world = World::fresh(2, 1);
