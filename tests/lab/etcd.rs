@@ -223,6 +223,8 @@ pub fn the_ca_is_rotated(lab: &Lab) {
         assert_eq!(out.status.code(), Some(5), "{}{}", stdout(&out), stderr(&out));
         assert!(stderr(&out).contains("rotate-ca"), "{}", stderr(&out));
     }
+    let out = lab.provision(&["etcd", "snapshot", "-i", &inventory, "-o", &lab.file("backups")]);
+    assert_eq!(out.status.code(), Some(5), "{}{}", stdout(&out), stderr(&out));
     watch.follow();
     // Killed with half of the control planes switched.
     let mut killed = lab.spawn(&["certs", "rotate-ca", "-i", &inventory, "--confirm", "lost", "--until", "switch"]);

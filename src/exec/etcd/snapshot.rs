@@ -21,6 +21,7 @@ use crate::host::{Answer, Command, Probe};
 use crate::inventory::Node;
 use crate::kubeadm::etcd_health;
 use crate::resource::etcd_probe;
+use crate::rotation::ROTATIONS;
 
 /// Where the snapshot lies on the node until it is copied off; nobody but root sees into it.
 const DIR: &str = "/var/lib/provision/etcd-snapshot";
@@ -73,6 +74,15 @@ async fn taken<W: Write>(
     at: DateTime<Utc>,
     writer: &mut Writer<W>,
 ) -> Result<BackupManifest> {
+    let (dir, begun) = ROTATIONS.rsplit_once('/').unwrap_or_default();
+    if let Answer::Dir(names) = ctx.ask(node, Probe::Dir(dir.into())).await?
+        && names.iter().any(|n| n.starts_with(begun))
+    {
+        // No controller manager starts with two CAs where it looks for one.
+        return Err(Error::refused("the rotation of a CA is not done: a backup would hold both, and not be restored")
+            .on(node)
+            .hint("`provision certs rotate-ca` goes on with it; then this"));
+    }
     let taking = ctx.script(node, "etcd-snapshot", TAKE, &[DIR], TIMEOUT, "take a snapshot of etcd");
     let said = step(ctx, GROUP, node, "take a snapshot and prove it", taking).await?;
     let snapshot = status(&said.text()).map_err(|e| e.on(node))?;
