@@ -203,6 +203,12 @@ impl Lab {
     pub fn power_on(&self, node: &str) {
         let out = podman(&["start", &self.container(node)]);
         assert!(out.status.success(), "{}", stderr(&out));
+        self.answers(node);
+    }
+
+    /// Waits until a node's sshd answers. A host that stands in another's place has another hardware address, and is not
+    /// found for some seconds.
+    fn answers(&self, node: &str) {
         let address = format!("{}:22", self.address(node)).parse().unwrap();
         let up = (0..60).any(|_| {
             std::thread::sleep(Duration::from_millis(500));
@@ -228,6 +234,7 @@ impl Lab {
         let host = hosts.iter_mut().skip(1).find(|h| field(h, "name") == node).unwrap();
         *host = host.replace(&field(host, "host_key"), &key);
         std::fs::write(self.inventory(), hosts.join("[[hosts]]")).unwrap();
+        self.answers(node);
     }
 
     /// Copies a file off a node, beside `provision`, and returns where it is now.
