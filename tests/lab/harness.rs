@@ -94,11 +94,6 @@ impl Lab {
         command
     }
 
-    /// Begins a command, to be killed.
-    pub fn spawn(&self, args: &[&str]) -> std::process::Child {
-        self.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    }
-
     pub fn provision(&self, args: &[&str]) -> Output {
         let begun = std::time::Instant::now();
         let out = self.command(args).output().unwrap();
