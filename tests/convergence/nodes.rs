@@ -7,7 +7,7 @@ use provision::inventory::Inventory;
 use provision::plan::without;
 
 use super::leaving::Command;
-use super::world::{INVENTORY, apply_once, assert_sound, bundle, converge, need, plan_ids, read, snapshot};
+use super::world::{INVENTORY, apply_once, assert_sound, bundle, converge, copy, need, plan_ids, read, snapshot};
 
 const SPARE: &str = "[[hosts]]\nname = \"cp4\"\nrole = \"control-plane\"\naddress = \"192.168.10.14\"\n";
 
@@ -34,13 +34,6 @@ async fn whole() -> (FakeCluster, BundleManifest) {
         fake.world().pods.insert(pod.into(), node.into());
     }
     (fake, bundle)
-}
-
-pub fn copy(of: &FakeCluster) -> FakeCluster {
-    let fake = FakeCluster::default();
-    let world = of.world().clone();
-    *fake.world() = world;
-    fake
 }
 
 /// How many members etcd has, and how many nodes there are.

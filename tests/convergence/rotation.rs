@@ -14,8 +14,7 @@ use provision::inventory::Inventory;
 use provision::rotation::{Family, Phase, Seen};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 
-use super::nodes::copy;
-use super::world::{INVENTORY, assert_sound, bundle, connect, plan_ids, read, undisturbed};
+use super::world::{INVENTORY, assert_sound, bundle, connect, copy, plan_ids, read, undisturbed};
 
 const CA: &str = include_str!("../../src/host/fake/ca.pem");
 const KEY: &str = include_str!("../../src/host/fake/key.pem");

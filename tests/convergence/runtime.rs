@@ -4,7 +4,9 @@ use provision::bundle::{BlobRef, BundleManifest, Digest};
 use provision::host::{FakeCluster, Fault};
 use provision::inventory::Inventory;
 
-use super::world::{INVENTORY, apply_once, assert_sound, bundle, converge, plan_ids, read, snapshot, undisturbed};
+use super::world::{
+    INVENTORY, apply_once, assert_sound, bundle, converge, every_call_faulted, plan_ids, read, snapshot, undisturbed,
+};
 
 const MORE: &str = r#"
 [[hosts]]
@@ -97,24 +99,7 @@ async fn another_runtime_comes_node_by_node_onto_emptied_nodes() {
 
 async fn every_call_killed(fault: Fault) {
     let (start, inv, new) = start().await;
-    let copy = || {
-        let other = FakeCluster::new(&inv.nodes(), &inv.cluster.version);
-        let now = start.world().clone();
-        *other.world() = now;
-        other
-    };
-    let reference = copy();
-    apply_once(&reference, &inv, &new).await.unwrap();
-    let calls = reference.world().calls;
-    let wanted = snapshot(&reference);
-    for k in 0..calls {
-        let fake = copy();
-        fake.world().faults.insert(k, fault);
-        let _ = apply_once(&fake, &inv, &new).await;
-        converge(&fake, &inv, &new, 1).await.unwrap_or_else(|e| panic!("{fault:?} at call {k}: {e}"));
-        assert_rolled(&fake, &format!("{fault:?} at call {k}"));
-        assert!(snapshot(&fake) == wanted, "{fault:?} at call {k}");
-    }
+    every_call_faulted(&start, &inv, &new, fault, assert_rolled).await;
 }
 
 #[tokio::test]
@@ -170,7 +155,7 @@ async fn a_node_that_is_not_ready_with_another_runtime_is_put_back() {
     }
 }
 
-/// The same cluster with one more setting of containerd, and copies of it.
+/// The same cluster with one more setting of containerd.
 async fn other_settings() -> (FakeCluster, Inventory, BundleManifest) {
     let (fake, mut inv, _) = start().await;
     let old = bundle(&inv);
@@ -188,13 +173,6 @@ fn assert_changed(fake: &FakeCluster, what: &str) {
         assert!(machine.units["containerd.service"].started >= machine.files[CONFIG].mtime, "{what}: {name}");
         assert!(!machine.files.keys().any(|p| p.contains("containerd-before")), "{what}: {name}");
     }
-}
-
-fn copy(fake: &FakeCluster, inv: &Inventory) -> FakeCluster {
-    let other = FakeCluster::new(&inv.nodes(), &inv.cluster.version);
-    let now = fake.world().clone();
-    *other.world() = now;
-    other
 }
 
 #[tokio::test]
@@ -238,19 +216,8 @@ async fn what_containerd_and_the_kubelet_share_comes_in_one_turn_on_an_emptied_n
 #[tokio::test]
 async fn killed_at_any_call_of_other_settings_a_second_run_converges() {
     let (start, inv, bundle) = other_settings().await;
-    let reference = copy(&start, &inv);
-    apply_once(&reference, &inv, &bundle).await.unwrap();
-    let calls = reference.world().calls;
-    let wanted = snapshot(&reference);
     for fault in [Fault::Kill, Fault::KillAfterEffect] {
-        for k in 0..calls {
-            let fake = copy(&start, &inv);
-            fake.world().faults.insert(k, fault);
-            let _ = apply_once(&fake, &inv, &bundle).await;
-            converge(&fake, &inv, &bundle, 1).await.unwrap_or_else(|e| panic!("{fault:?} at call {k}: {e}"));
-            assert_changed(&fake, &format!("{fault:?} at call {k}"));
-            assert!(snapshot(&fake) == wanted, "{fault:?} at call {k}");
-        }
+        every_call_faulted(&start, &inv, &bundle, fault, assert_changed).await;
     }
 }
 

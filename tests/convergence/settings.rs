@@ -5,7 +5,10 @@ use provision::error::Kind;
 use provision::host::{FakeCluster, Fault};
 use provision::inventory::Inventory;
 
-use super::world::{INVENTORY, apply_once, assert_sound, bundle, converge, plan_ids, read, snapshot, undisturbed};
+use super::world::{
+    INVENTORY, apply_once, assert_sound, bundle, converge, copy, every_call_faulted, plan_ids, read, snapshot,
+    undisturbed,
+};
 
 const BEFORE: &str = r#"
 [[hosts]]
@@ -64,13 +67,6 @@ async fn start() -> (FakeCluster, BundleManifest) {
         world.log.clear();
     }
     (fake, bundle)
-}
-
-fn copy(fake: &FakeCluster, inv: &Inventory) -> FakeCluster {
-    let other = FakeCluster::new(&inv.nodes(), &inv.cluster.version);
-    let now = fake.world().clone();
-    *other.world() = now;
-    other
 }
 
 fn assert_changed(fake: &FakeCluster, what: &str) {
@@ -149,19 +145,7 @@ async fn one_kubelet_that_was_changed_by_hand_is_the_only_one_that_restarts() {
 
 async fn every_call_killed(fault: Fault) {
     let (start, bundle) = start().await;
-    let inv = after();
-    let reference = copy(&start, &inv);
-    apply_once(&reference, &inv, &bundle).await.unwrap();
-    let calls = reference.world().calls;
-    let wanted = snapshot(&reference);
-    for k in 0..calls {
-        let fake = copy(&start, &inv);
-        fake.world().faults.insert(k, fault);
-        let _ = apply_once(&fake, &inv, &bundle).await;
-        converge(&fake, &inv, &bundle, 1).await.unwrap_or_else(|e| panic!("{fault:?} at call {k}: {e}"));
-        assert_changed(&fake, &format!("{fault:?} at call {k}"));
-        assert_eq!(snapshot(&fake), wanted, "{fault:?} at call {k}");
-    }
+    every_call_faulted(&start, &after(), &bundle, fault, assert_changed).await;
 }
 
 #[tokio::test]
@@ -178,12 +162,12 @@ async fn killed_after_any_call_of_a_change_a_second_run_converges() {
 #[tokio::test]
 async fn killed_anywhere_the_way_back_leaves_nothing_behind() {
     let (start, bundle) = start().await;
-    let reference = copy(&start, &after());
+    let reference = copy(&start);
     apply_once(&reference, &after(), &bundle).await.unwrap();
     let calls = reference.world().calls;
     let wanted = snapshot(&start);
     for k in 0..calls {
-        let fake = copy(&start, &after());
+        let fake = copy(&start);
         fake.world().faults.insert(k, Fault::KillAfterEffect);
         let _ = apply_once(&fake, &after(), &bundle).await;
         converge(&fake, &before(), &bundle, 1).await.unwrap_or_else(|e| panic!("call {k}: {e}"));

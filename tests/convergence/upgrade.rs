@@ -6,7 +6,8 @@ use provision::host::{FakeCluster, Fault};
 use provision::inventory::{Inventory, Unfinished};
 
 use super::world::{
-    INVENTORY, apply_once, assert_sound, bundle, converge, need, plan_ids, read, snapshot, undisturbed,
+    INVENTORY, apply_once, assert_sound, bundle, converge, every_call_faulted, need, plan_ids, read, snapshot,
+    undisturbed,
 };
 
 const MORE: &str = r#"
@@ -57,14 +58,6 @@ async fn before() -> (FakeCluster, Inventory, BundleManifest) {
     (fake, inv, new)
 }
 
-/// Another world that is the same now.
-fn copy(fake: &FakeCluster, inv: &Inventory) -> FakeCluster {
-    let other = FakeCluster::new(&inv.nodes(), &inv.cluster.version);
-    let now = fake.world().clone();
-    *other.world() = now;
-    other
-}
-
 fn assert_upgraded(fake: &FakeCluster, what: &str) {
     assert_sound(fake, what);
     let world = fake.world();
@@ -105,18 +98,7 @@ async fn a_cluster_is_upgraded_and_then_there_is_nothing_to_do() {
 
 async fn every_call_killed(fault: Fault) {
     let (start, inv, bundle) = before().await;
-    let reference = copy(&start, &inv);
-    apply_once(&reference, &inv, &bundle).await.unwrap();
-    let calls = reference.world().calls;
-    let wanted = snapshot(&reference);
-    for k in 0..calls {
-        let fake = copy(&start, &inv);
-        fake.world().faults.insert(k, fault);
-        let _ = apply_once(&fake, &inv, &bundle).await;
-        converge(&fake, &inv, &bundle, 1).await.unwrap_or_else(|e| panic!("{fault:?} at call {k}: {e}"));
-        assert_upgraded(&fake, &format!("{fault:?} at call {k}"));
-        assert_eq!(snapshot(&fake), wanted, "{fault:?} at call {k}");
-    }
+    every_call_faulted(&start, &inv, &bundle, fault, assert_upgraded).await;
 }
 
 #[tokio::test]

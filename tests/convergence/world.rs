@@ -10,7 +10,7 @@ use provision::bundle::{
 use provision::error::{Error, Result};
 use provision::exec::{self, Cancel, Context, HostRunner, NullSink, Options, RetryPolicy};
 use provision::facts::{Severity, gather, observe, preflight};
-use provision::host::{Connector as _, FakeCluster, FakeConnector, Host, NodeRecord};
+use provision::host::{Connector as _, FakeCluster, FakeConnector, Fault, Host, NodeRecord};
 use provision::inventory::{self, Arch, Inventory};
 use provision::plan::{Plan, Step, assemble, desired, questions};
 
@@ -305,4 +305,36 @@ pub async fn converge(
         }
     }
     Err(last)
+}
+
+/// Another world that is the same now.
+pub fn copy(of: &FakeCluster) -> FakeCluster {
+    let fake = FakeCluster::default();
+    let world = of.world().clone();
+    *fake.world() = world;
+    fake
+}
+
+/// Applies once undisturbed; then, each time from `start`, with `fault` at each call that this took, and a second run has
+/// to end where it did. `check` says what that is.
+pub async fn every_call_faulted(
+    start: &FakeCluster,
+    inv: &Inventory,
+    bundle: &BundleManifest,
+    fault: Fault,
+    check: impl Fn(&FakeCluster, &str),
+) {
+    let reference = copy(start);
+    apply_once(&reference, inv, bundle).await.unwrap();
+    let calls = reference.world().calls;
+    let wanted = snapshot(&reference);
+    for k in 0..calls {
+        let fake = copy(start);
+        fake.world().faults.insert(k, fault);
+        let _ = apply_once(&fake, inv, bundle).await;
+        let what = format!("{fault:?} at call {k}");
+        converge(&fake, inv, bundle, 1).await.unwrap_or_else(|e| panic!("{what}: {e}"));
+        check(&fake, &what);
+        assert_eq!(snapshot(&fake), wanted, "{what}");
+    }
 }
