@@ -1,4 +1,6 @@
-//! The text form of certificates. Pure.
+//! The text form of certificates, and the addresses in them. Pure.
+
+use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,6 +25,15 @@ pub(crate) fn certificate_pem(der: &[u8]) -> String {
         text.push('\n');
     }
     text + "-----END CERTIFICATE-----\n"
+}
+
+/// An address among the alternative names of a certificate: 4 or 16 bytes.
+#[must_use]
+pub(crate) fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+    }
 }
 
 #[cfg(test)]

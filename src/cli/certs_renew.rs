@@ -10,13 +10,14 @@ use super::survey::{connect, load};
 use crate::error::{Error, Result};
 use crate::exec::{Cancel, Lease, etcd};
 use crate::facts::gather;
-use crate::plan::HOW_TO_SIGN;
+use crate::plan::with_how_to_sign;
 
 pub(super) async fn renew(path: &Path, yes: bool, global: &Global) -> Result<ExitCode> {
     let inv = load(path)?;
     if inv.certificates.is_external() {
-        let error = Error::refused("somebody else keeps this cluster's CAs, so kubeadm can renew nothing");
-        return Err(HOW_TO_SIGN.iter().fold(error, |e, hint| e.hint(*hint)));
+        return Err(with_how_to_sign(Error::refused(
+            "somebody else keeps this cluster's CAs, so kubeadm can renew nothing",
+        )));
     }
     if !yes {
         confirm(&inv.cluster.name)?;

@@ -105,13 +105,6 @@ pub(crate) fn blocks(text: &str) -> Result<Vec<(String, Pem)>> {
     Ok(all)
 }
 
-/// A certificate as PEM.
-pub(crate) fn pem(der: &[u8]) -> String {
-    let text = STANDARD.encode(der);
-    let lines: String = text.as_bytes().chunks(64).map(|l| format!("{}\n", String::from_utf8_lossy(l))).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{lines}-----END CERTIFICATE-----\n")
-}
-
 pub(crate) fn unreadable(path: &str, why: &str) -> Error {
     Error::failed(format!("failed to read the certificate in {path}: {why}"))
 }

@@ -18,7 +18,7 @@ mod wire;
 pub(crate) use authority::authority;
 pub use authority::{Stranger, strangers};
 pub use certificates::{Certificate, Standing, certificates, days_left, standing};
-pub(crate) use certificates::{blocks as pem_blocks, pem, unreadable};
+pub(crate) use certificates::{blocks as pem_blocks, unreadable};
 pub use cluster_status::{names_endpoint, without_endpoint};
 pub(crate) use config::{API_PORT, merge};
 pub use config::{ClusterImages, init_documents, join_document, settings_documents, upload_certs_document};

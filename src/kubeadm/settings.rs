@@ -19,6 +19,7 @@ use super::config::{
 };
 use crate::error::{Context as _, Result};
 use crate::inventory::{EtcdMode, Inventory, Node};
+use crate::pem::address;
 
 const API_SERVER: &str = "kube-apiserver";
 const ETCD: &str = "etcd";
@@ -140,7 +141,7 @@ fn arguments(value: &Value) -> BTreeMap<String, String> {
 }
 
 /// A name, or an address in the one way in which addresses are compared.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     name.parse::<IpAddr>().map_or_else(|_| name.to_ascii_lowercase(), |ip| ip.to_string())
 }
 
@@ -179,10 +180,7 @@ fn sans(pem: &[u8]) -> Option<BTreeSet<String>> {
     let names = &certificate.subject_alternative_name().ok()??.value.general_names;
     let name = |name: &GeneralName<'_>| match name {
         GeneralName::DNSName(name) => Some(plain(name)),
-        GeneralName::IPAddress(bytes) => match bytes.len() {
-            4 => <[u8; 4]>::try_from(*bytes).ok().map(|b| IpAddr::from(b).to_string()),
-            _ => <[u8; 16]>::try_from(*bytes).ok().map(|b| IpAddr::from(b).to_string()),
-        },
+        GeneralName::IPAddress(bytes) => address(bytes).map(|a| a.to_string()),
         _ => None,
     };
     Some(names.iter().filter_map(name).collect())

@@ -1,7 +1,5 @@
 //! Whether a certificate that came back is what was asked for. Pure: the time of day is the caller's.
 
-use std::net::IpAddr;
-
 use x509_parser::certificate::X509Certificate;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::GeneralName;
@@ -9,7 +7,8 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer as _;
 
 use super::requests::{Request, Usage};
-use crate::pem::certificate_pem;
+use super::settings::plain;
+use crate::pem::{address, certificate_pem};
 
 /// A certificate that is what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +83,6 @@ fn names(request: &Request, cert: &X509Certificate<'_>) -> Option<String> {
         Ok(Some(names)) => names.value.general_names.iter().filter_map(name).collect(),
         _ => Vec::new(),
     };
-    let plain = |n: &String| n.parse::<IpAddr>().map_or_else(|_| n.to_ascii_lowercase(), |ip| ip.to_string());
     let missing: Vec<&str> = request.sans.iter().filter(|n| !found.contains(&plain(n))).map(String::as_str).collect();
     (!missing.is_empty()).then(|| format!("it lacks the alternative names {}", missing.join(", ")))
 }
@@ -92,10 +90,7 @@ fn names(request: &Request, cert: &X509Certificate<'_>) -> Option<String> {
 fn name(name: &GeneralName<'_>) -> Option<String> {
     match name {
         GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        GeneralName::IPAddress(bytes) => match bytes.len() {
-            4 => <[u8; 4]>::try_from(*bytes).ok().map(|b| IpAddr::from(b).to_string()),
-            _ => <[u8; 16]>::try_from(*bytes).ok().map(|b| IpAddr::from(b).to_string()),
-        },
+        GeneralName::IPAddress(bytes) => address(bytes).map(|a| a.to_string()),
         _ => None,
     }
 }

@@ -48,9 +48,15 @@ pub(super) fn refuse_certificates(inv: &Inventory, facts: &Facts) -> Result<()> 
     if more > 0 {
         lines += &format!("\n  and {more} more");
     }
-    let error =
-        Error::refused(format!("nodes lack certificates that somebody else has to sign; nothing was changed:{lines}"));
-    Err(HOW_TO_SIGN.iter().fold(error, |e, hint| e.hint(*hint)))
+    Err(with_how_to_sign(Error::refused(format!(
+        "nodes lack certificates that somebody else has to sign; nothing was changed:{lines}"
+    ))))
+}
+
+/// The error with [`HOW_TO_SIGN`] as its hints.
+#[must_use]
+pub fn with_how_to_sign(error: Error) -> Error {
+    HOW_TO_SIGN.iter().fold(error, |e, hint| e.hint(*hint))
 }
 
 /// What a node lacks.

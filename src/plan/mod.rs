@@ -38,7 +38,7 @@ mod upgrade_steps;
 
 pub use action::{Action, LocalFile, UnpackMember};
 pub use assemble::{Observations, assemble, questions};
-pub use certificates::HOW_TO_SIGN;
+pub use certificates::{HOW_TO_SIGN, with_how_to_sign};
 pub use desired::{Desired, When};
 pub use drift::{Drift, DriftKind, drift};
 pub use host_steps::ROUTES_UNIT;

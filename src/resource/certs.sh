@@ -6,9 +6,4 @@ for f in /etc/kubernetes/pki/*.crt /etc/kubernetes/pki/etcd/*.crt /var/lib/kubel
     echo "pem $f"
     sed -n '/^-----BEGIN CERTIFICATE-----/,/^-----END CERTIFICATE-----/p' "$f" || exit 1
 done
-for f in admin super-admin controller-manager scheduler kubelet; do
-    f=/etc/kubernetes/$f.conf
-    [ -f "$f" ] || continue
-    d=$(sed -n 's/^ *client-certificate-data: *"\{0,1\}\([A-Za-z0-9+/=]*\)"\{0,1\} *$/\1/p' "$f") || exit 1
-    for d in $d; do echo "data $f $d"; done
-done
+kubeconfigs client-certificate-data

@@ -1,7 +1,6 @@
 //! Certificates that hosts have from a CA of ours. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -10,6 +9,7 @@ use x509_parser::pem::parse_x509_pem;
 use super::shell::shell_probe;
 use crate::bundle::Digest;
 use crate::host::{Answer, Probe};
+use crate::pem::address;
 
 /// A certificate that ends sooner is made anew by the next apply. A change window is rarely further away.
 pub const RENEW_DAYS: i64 = 90;
@@ -102,10 +102,7 @@ fn names_of(cert: &X509Certificate<'_>) -> BTreeSet<String> {
     let names = cert.subject_alternative_name().ok().flatten().map(|san| san.value.general_names.clone());
     let text = |name: GeneralName<'_>| match name {
         GeneralName::DNSName(name) => Some(name.to_owned()),
-        GeneralName::IPAddress(bytes) => match *bytes {
-            [a, b, c, d] => Some(IpAddr::from([a, b, c, d]).to_string()),
-            _ => <[u8; 16]>::try_from(bytes).ok().map(|b| IpAddr::from(b).to_string()),
-        },
+        GeneralName::IPAddress(bytes) => address(bytes).map(|a| a.to_string()),
         _ => None,
     };
     names.into_iter().flatten().filter_map(text).collect()

@@ -8,9 +8,4 @@ for f in reached cluster since; do
 done
 m=/etc/kubernetes/manifests/kube-controller-manager.yaml
 if [ -f "$m" ]; then sed -n 's/^ *- --cluster-signing-cert-file=/signer=/p' "$m"; fi
-for f in admin super-admin controller-manager scheduler kubelet; do
-    f=/etc/kubernetes/$f.conf
-    [ -f "$f" ] || continue
-    d=$(sed -n 's/^ *certificate-authority-data: *"\{0,1\}\([A-Za-z0-9+/=]*\)"\{0,1\} *$/\1/p' "$f") || exit 1
-    for d in $d; do echo "data $f $d"; done
-done
+kubeconfigs certificate-authority-data

@@ -27,8 +27,8 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
     ("etcd-host", include_str!("etcd_host.sh")),
     ("cluster-status", concat!(include_str!("etcd_access.sh"), include_str!("status.sh"))),
     ("strays", include_str!("strays.sh")),
-    ("certs", include_str!("certs.sh")),
-    ("rotation", include_str!("rotation.sh")),
+    ("certs", concat!(include_str!("kubeconfigs.sh"), include_str!("certs.sh"))),
+    ("rotation", concat!(include_str!("kubeconfigs.sh"), include_str!("rotation.sh"))),
     ("token-pods", include_str!("token_pods.sh")),
     (
         "release",

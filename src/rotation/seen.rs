@@ -10,6 +10,7 @@ use crate::bundle::Digest;
 use crate::error::{Error, Result};
 use crate::host::{Answer, Probe};
 use crate::kubeadm::{pem_blocks, unreadable};
+use crate::pem::certificate_pem;
 use crate::resource::{certs_probe, shell_probe};
 
 /// What is seen of a CA and its rotation on one node. CAs are named by the digest of their certificate.
@@ -82,7 +83,7 @@ pub fn seen(family: Family, answers: &[Answer]) -> Result<Seen> {
             }
             continue;
         }
-        seen.authorities.insert(digest, encode(&block));
+        seen.authorities.insert(digest, certificate_pem(&block.contents));
     }
     let mut trusts = String::new();
     for line in state.lines() {
@@ -104,10 +105,6 @@ pub fn seen(family: Family, answers: &[Answer]) -> Result<Seen> {
         }
     }
     Ok(seen)
-}
-
-fn encode(block: &Pem) -> String {
-    crate::kubeadm::pem(&block.contents)
 }
 
 /// Finds out which of the CAs that any node knows signed each certificate.

@@ -1,7 +1,6 @@
 //! CAs of our own. Such a CA's key lies on every host of its service and nowhere else, so that the loss of one host, or of
 //! the operator's machine, loses nothing.
 
-use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rcgen::{
@@ -18,6 +17,7 @@ use super::files::write;
 use crate::bundle::Digest;
 use crate::error::{Context as _, Error, Result};
 use crate::host::{Answer, FileSpec, Probe};
+use crate::pem::address;
 use crate::resource::is_valid_ca;
 
 /// How long the CA lasts, in days: a cluster's life.
@@ -168,7 +168,9 @@ impl Ca {
         for name in old.subject_alternative_name().context(making)?.iter().flat_map(|e| &e.value.general_names) {
             params.subject_alt_names.push(match name {
                 GeneralName::DNSName(name) => SanType::DnsName((*name).try_into().context(making)?),
-                GeneralName::IPAddress(bytes) => SanType::IpAddress(ip(bytes).ok_or_else(|| unlike("a bad address"))?),
+                GeneralName::IPAddress(bytes) => {
+                    SanType::IpAddress(address(bytes).ok_or_else(|| unlike("a bad address"))?)
+                }
                 other => return Err(unlike(&format!("it is for {other}"))),
             });
         }
@@ -208,13 +210,6 @@ impl Ca {
         let (cert, key) = self.issue(leaf)?;
         secret(ctx, host, &format!("{dir}/{file}.key"), &key).await?;
         write(ctx, host, &format!("{dir}/{file}.crt"), &cert, 0o644).await
-    }
-}
-
-fn ip(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
-        _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
     }
 }
 

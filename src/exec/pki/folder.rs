@@ -14,7 +14,8 @@ use crate::kubeadm::{Authority, Request};
 /// More than any certificate, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-fn certificate(dir: &Path, host: &str, request: &Request) -> PathBuf {
+/// Where the certificate for a request is looked for.
+pub(super) fn certificate(dir: &Path, host: &str, request: &Request) -> PathBuf {
     dir.join(host).join(format!("{}.crt", request.name))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::folder::read_certificate;
+use super::folder::{certificate, read_certificate};
 use crate::error::{Error, Result};
 use crate::exec::apply::{content, place, secret, wait};
 use crate::exec::etcd::{each_in_turn, may_begin, step};
@@ -83,7 +83,7 @@ fn judge(
     for request in requests(inv, node)? {
         let name = &request.name;
         let Some((path, text)) = read_certificate(from, &host, &request)? else {
-            wrong.push(format!("{}: there is no such file", from.join(&host).join(format!("{name}.crt")).display()));
+            wrong.push(format!("{}: there is no such file", certificate(from, &host, &request).display()));
             continue;
         };
         let Some(asked) = keys.requests.get(name).filter(|_| keys.keys.contains(name)) else {
