@@ -36,7 +36,7 @@ fn a_cluster_lives() {
     let lab = Lab::prepare("e2e", 3, 2);
     air_gap(&lab);
     // The first login of a user leaves traces of its own (sudo's lecture, a session): they are not provision's.
-    assert!(lab.provision(&["preflight", "-i", &lab.inventory()]).status.success());
+    lab.done(&["preflight", "-i", &lab.inventory()]);
     let before = lab.footprint("w2");
     bad_input_changes_nothing(&lab);
     full_disk(&lab);
@@ -79,7 +79,7 @@ fn a_first_node_endpoint() {
     let out = lab.provision(&[&["plan", "--detailed-exitcode"][..], &both].concat());
     assert_eq!(out.status.code(), Some(0), "{}{}", stdout(&out), stderr(&out));
     let path = lab.file("admin.conf");
-    assert!(lab.provision(&["kubeconfig", "-i", &plain, "-o", &path]).status.success());
+    lab.done(&["kubeconfig", "-i", &plain, "-o", &path]);
     let server = format!("https://{}:6443", lab.address("cp1"));
     assert!(std::fs::read_to_string(&path).unwrap().contains(&server));
     let ready = lab.kubectl(&path, &["get", "nodes", "--no-headers"]);
@@ -202,7 +202,7 @@ fn bad_input_changes_nothing(lab: &Lab) {
     assert_eq!(out.status.code(), Some(3), "{}", stderr(&out));
     assert!(stderr(&out).contains("is damaged in the bundle"), "{}", stderr(&out));
     flipped.mend();
-    assert!(lab.provision(&["bundle", "verify", &lab.bundle(), "-i", &lab.inventory()]).status.success());
+    lab.done(&["bundle", "verify", &lab.bundle(), "-i", &lab.inventory()]);
 }
 
 /// A node whose disk is full: it is named with what its system said; the others got theirs, and the next run goes on.
@@ -268,7 +268,7 @@ fn kubeconfig(lab: &Lab) {
     println!("-- kubeconfig");
     use std::os::unix::fs::PermissionsExt as _;
     let path = lab.file("admin.conf");
-    assert!(lab.provision(&["kubeconfig", "-i", &lab.inventory(), "-o", &path]).status.success());
+    lab.done(&["kubeconfig", "-i", &lab.inventory(), "-o", &path]);
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let nodes = lab.kubectl(&path, &["get", "nodes", "-o", "name"]);
     assert_eq!(nodes.lines().count(), 5, "{nodes}");

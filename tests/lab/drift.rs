@@ -9,13 +9,13 @@ pub fn by_hand(lab: &Lab) {
     lab.must("w1", "systemctl stop kubelet");
     let (code, steps) = lab.plan();
     assert_eq!((code, lab.changes(&steps)), (2, vec!["runtime/w1/kubelet-service".to_owned()]));
-    assert!(lab.apply().status.success());
+    lab.applied();
     lab.must("w1", "systemctl is-active kubelet");
 
     lab.must("cp3", "echo '# by hand' >>/etc/sysctl.d/90-provision.conf");
     let (code, steps) = lab.plan();
     assert_eq!((code, lab.changes(&steps)), (2, vec!["prepare/cp3/sysctl-file".to_owned()]));
-    assert!(lab.apply().status.success());
+    lab.applied();
     lab.must("cp3", "! grep -q 'by hand' /etc/sysctl.d/90-provision.conf");
 
     lab.must("w2", "cp /bin/true /usr/local/bin/kubectl");
@@ -23,12 +23,12 @@ pub fn by_hand(lab: &Lab) {
     assert_eq!((code, lab.changes(&steps)), (2, vec!["runtime/w2/kubectl".to_owned()]));
     // A saved plan binds: it is refused once a host has changed.
     let saved = lab.file("saved.json");
-    assert!(lab.provision(&["plan", "-i", &lab.inventory(), "-b", &lab.bundle(), "--out", &saved]).status.success());
+    lab.done(&["plan", "-i", &lab.inventory(), "-b", &lab.bundle(), "--out", &saved]);
     lab.must("w2", "rm /etc/modules-load.d/provision.conf");
     let out = lab.provision(&["apply", "--plan", &saved, "-i", &lab.inventory(), "-b", &lab.bundle()]);
     assert_eq!(out.status.code(), Some(5), "{}", stderr(&out));
     assert!(stderr(&out).contains("stale") && stderr(&out).contains("w2"), "{}", stderr(&out));
-    assert!(lab.apply().status.success());
+    lab.applied();
     containerd_takes_turns(lab);
     lab.settled();
     beside_ours(lab);
@@ -53,7 +53,7 @@ fn containerd_takes_turns(lab: &Lab) {
     let mut changes = lab.changes(&steps);
     changes.retain(|id| !id.contains("/wave-"));
     assert_eq!((code, changes), (2, vec!["settings-worker/w2/containerd".to_owned()]));
-    assert!(lab.apply().status.success());
+    lab.applied();
     lab.must("w2", &format!("! grep -q 'by hand' {config}"));
 
     let broken = lab.edited("containerd.toml", |t| {
@@ -87,7 +87,7 @@ fn beside_ours(lab: &Lab) {
     lab.must("w2", &format!("printf '%s' '{pod}' >{path}"));
     let kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf";
     lab.must("cp1", &format!("{kubectl} taint node w2 by=hand:PreferNoSchedule"));
-    assert!(lab.apply().status.success());
+    lab.applied();
     // Told by plan, in no need of anything; kept in the journal; seen by status, which calls the cluster well.
     let out = lab.provision(&["plan", "--detailed-exitcode", "-i", &lab.inventory(), "-b", &lab.bundle()]);
     assert_eq!(out.status.code(), Some(0), "{}{}", stdout(&out), stderr(&out));

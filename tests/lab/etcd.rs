@@ -148,7 +148,7 @@ pub fn lost_and_restored(lab: &Lab, keys: &Keys, backup: &str) {
     let out = restore(&["--confirm", "lost"]);
     assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
     let path = lab.file("admin.conf");
-    assert!(lab.provision(&["kubeconfig", "-i", inventory, "-o", &path]).status.success());
+    lab.done(&["kubeconfig", "-i", inventory, "-o", &path]);
     let names = lab.kubectl(&path, &["get", "configmaps", "-o", "name"]);
     assert!(names.contains("configmap/before") && !names.contains("configmap/after"), "{names}");
     let out = lab.provision(&["status", "--format", "json", "-i", inventory]);
@@ -196,7 +196,7 @@ pub fn certificates_are_renewed(lab: &Lab) {
         let (_, on_disk) = lab.exec(node, "cat /etc/kubernetes/pki/apiserver.crt");
         assert!(served.contains("BEGIN CERTIFICATE") && on_disk.contains(served.trim()), "{node}: {served}\n{on_disk}");
     }
-    assert!(lab.provision(&["status", "-i", inventory]).status.success());
+    lab.done(&["status", "-i", inventory]);
 }
 
 /// No journal of all this holds a key or what a snapshot holds.

@@ -123,6 +123,18 @@ impl Lab {
         self.provision(&["apply", "-y", "-i", &self.inventory(), "-b", &self.bundle()])
     }
 
+    /// What has to go through, and what it said on standard output.
+    pub fn done(&self, args: &[&str]) -> String {
+        let out = self.provision(args);
+        assert!(out.status.success(), "provision {}: {}{}", args.join(" "), stdout(&out), stderr(&out));
+        stdout(&out)
+    }
+
+    /// The inventory is applied.
+    pub fn applied(&self) {
+        self.done(&["apply", "-y", "-i", &self.inventory(), "-b", &self.bundle()]);
+    }
+
     /// Exit code and steps of a plan.
     pub fn plan(&self) -> (i32, Vec<serde_json::Value>) {
         let args = ["plan", "--detailed-exitcode", "--format", "json", "-i", &self.inventory(), "-b", &self.bundle()];

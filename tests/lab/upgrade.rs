@@ -114,7 +114,7 @@ fn settings_are_rolled(lab: &Lab, inventory: &str, apply: impl Fn() -> Output) {
 }
 
 pub fn lives(lab: &Lab) {
-    assert!(lab.apply().status.success());
+    lab.applied();
     let inventory = lab.file(&format!("{TO}/inventory.toml"));
     let bundle = lab.file(&format!("{TO}/bundle"));
     let mut text = std::fs::read_to_string(&inventory).unwrap();
