@@ -168,6 +168,22 @@ impl Error {
         &self.0.hints
     }
 
+    /// One line for a hint of another error: this one, what is behind it, and the last that a command said.
+    #[must_use]
+    pub fn in_short(&self) -> String {
+        let mut parts = vec![self.to_string()];
+        let mut last: Option<&Error> = Some(self);
+        while let Some(error) = last {
+            if let Some(command) = &error.0.command {
+                let said = command.stderr_tail.lines().last().map(|l| format!(": {l}")).unwrap_or_default();
+                parts.push(format!("{}{said}", command.ended));
+            }
+            last = error.0.source.as_deref().and_then(|s| s.downcast_ref());
+            parts.extend(last.map(ToString::to_string));
+        }
+        parts.join("; ")
+    }
+
     /// The whole error for a terminal: `Error:`, host, command, `Caused by:` chain and `Hint:` lines.
     #[must_use]
     pub fn report(&self) -> String {
@@ -270,6 +286,13 @@ mod tests {
             "Error: cp1: failed to start containerd\n  command: systemctl start containerd\n  ended:   exit 1\n  \
              stderr (last 20 lines):\n    a\n    b\nCaused by:\n  1: inner\n\nHint: look at journalctl -u containerd\n"
         );
+    }
+
+    #[test]
+    fn in_short_it_is_one_line_with_what_the_command_said_last() {
+        let command = FailedCommand::new("systemd-run", "exit 1", "a\nit is there already\n");
+        let error = Error::failed("failed to start").on("cp1").source(Error::failed("inner").command(command));
+        assert_eq!(error.in_short(), "cp1: failed to start; inner; exit 1: it is there already");
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(super) async fn settings(
             "containerd on {node} was given back what it had, and the node is well; no other node was begun; mend the inventory's [runtime] and run apply again"
         )),
         Err(failed) => error
-            .hint(format!("containerd on {node} could not be put back: {failed}"))
+            .hint(format!("containerd on {node} could not be put back: {}", failed.in_short()))
             .hint("no other node was begun; look at `journalctl -u containerd` there, then run apply again"),
     })
 }

@@ -151,7 +151,7 @@ async fn back(
             "{host} was put back to the settings before and is well; no other control plane was begun; mend the inventory and run apply again"
         )),
         Err(failed) => error
-            .hint(format!("{host} could not be put back: {failed}"))
+            .hint(format!("{host} could not be put back: {}", failed.in_short()))
             .hint("the other control planes serve; look at `journalctl -u kubelet` and /var/log/pods there, then run apply again"),
     }
 }

@@ -133,7 +133,7 @@ pub(super) async fn back(ctx: &Context, through: &str, node: &str, version: &str
             ))
             .hint("mend the cause and run apply again: it begins with this node"),
         Err(failed) => error
-            .hint(format!("{node} could not be put back either: {failed}; it stays cordoned"))
+            .hint(format!("{node} could not be put back either: {}; it stays cordoned", failed.in_short()))
             .hint("look at `journalctl -u kubelet` there, then run apply again"),
     }
 }
