@@ -1,13 +1,12 @@
 //! `provision kubeconfig`
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::Global;
 use super::survey::{connect_some, load};
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Error, Result};
+use crate::exec::write_private;
 use crate::host::{Answer, Probe};
 use crate::inventory::{EndpointMode, Inventory};
 use crate::kubeadm::{API_PORT, kubeconfig_with_server};
@@ -20,7 +19,7 @@ pub(super) async fn kubeconfig(path: &Path, out: &Path, global: &Global) -> Resu
         print!("{text}");
         return Ok(ExitCode::SUCCESS);
     }
-    write_private(out, &text)?;
+    write_private(out, text.as_bytes())?;
     eprintln!("wrote {}", out.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -45,17 +44,4 @@ pub(super) async fn fetch(inv: &Inventory, global: &Global) -> Result<String> {
         .pop()
         .unwrap_or_else(|| Error::failed("no control plane has an admin.conf"))
         .hint("`provision status` shows what stands"))
-}
-
-/// Writes a file that only its owner can read, also when a wider one was there.
-pub(super) fn write_private(out: &Path, text: &str) -> Result<()> {
-    let writing = || format!("failed to write {}", out.display());
-    let mut name = out.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    let partial = out.with_file_name(name);
-    let _ = std::fs::remove_file(&partial);
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial).context(writing)?;
-    file.write_all(text.as_bytes()).context(writing)?;
-    std::fs::rename(&partial, out).context(writing)
 }

@@ -78,7 +78,7 @@ async fn lab_up(up: &LabUp, global: &Global) -> Result<ExitCode> {
         let inputs = Inputs { inventory: InventoryArg { inventory: inventory.clone() }, bundle: bundle.clone() };
         apply(&inputs, None, true, global).await?;
         let text = super::kubeconfig::fetch(&inv, global).await?;
-        super::kubeconfig::write_private(&state.kubeconfig(), &text)?;
+        crate::exec::write_private(&state.kubeconfig(), text.as_bytes())?;
     }
     let first = inv.nodes().first().map(|n| n.address.to_string()).unwrap_or_default();
     println!("lab {} is up after {:.0} s. Next:", up.name, begun.elapsed().as_secs_f64());

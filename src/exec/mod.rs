@@ -8,6 +8,7 @@ mod event;
 mod journal;
 mod lease;
 pub mod pki;
+mod private;
 mod retry;
 pub mod rotation;
 mod runner;
@@ -26,6 +27,7 @@ pub use journal::{
     verify as verify_journal,
 };
 pub use lease::Lease;
+pub(crate) use private::write_private;
 pub use retry::{RetryPolicy, is_repeatable, with_retries};
 pub use runner::{Runner, StepNote};
 pub use schedule::{End, Schedule, Skip};

@@ -1,17 +1,19 @@
 //! Keys and requests, made by this program on the node that they are for. It needs nothing else there.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
-use rsa::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
+use rsa::pkcs1::DecodeRsaPrivateKey as _;
+use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
 use rsa::{RsaPrivateKey, RsaPublicKey};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context as _, Error, Result};
+use crate::exec::write_private;
 use crate::kubeadm::{Request, Usage};
 use crate::resource::SERVICE_ACCOUNTS;
 
@@ -58,14 +60,14 @@ pub fn make_keys(order: &KeyOrder) -> Result<KeysMade> {
             })?,
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 let key = KeyPair::generate().context(|| format!("failed to make the key {}", path.display()))?;
-                write(&path, key.serialize_pem().as_bytes())?;
+                write_private(&path, key.serialize_pem().as_bytes())?;
                 done.made.push(request.name.clone());
                 key
             }
             Err(e) => return Err(Error::failed(format!("failed to read {}", path.display())).source(e)),
         };
         let text = csr(request, &key)?;
-        write(&order.dir.join(format!("{}.csr", request.name)), text.as_bytes())?;
+        write_private(&order.dir.join(format!("{}.csr", request.name)), text.as_bytes())?;
         done.requests.insert(request.name.clone(), text);
     }
     if order.service_accounts && service_accounts(&order.dir)? {
@@ -95,34 +97,33 @@ fn purpose(usage: &Usage) -> ExtendedKeyUsagePurpose {
     }
 }
 
-/// Whether it was made; the public half follows from the other, and is written anew when it is missing.
+/// Whether a key was made; the public half follows from the other, and is written anew when it is missing.
 fn service_accounts(dir: &Path) -> Result<bool> {
     let (path, public) = (dir.join(format!("{SERVICE_ACCOUNTS}.key")), dir.join(format!("{SERVICE_ACCOUNTS}.pub")));
     if path.exists() && public.exists() {
         return Ok(false);
     }
     let making = || format!("failed to make the key {}", path.display());
-    let key = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, RSA_BITS).context(making)?;
+    let (key, made) = match std::fs::read_to_string(&path) {
+        // Another key would end every token that this one has signed.
+        Ok(text) => (
+            RsaPrivateKey::from_pkcs8_pem(&text).or_else(|_| RsaPrivateKey::from_pkcs1_pem(&text)).map_err(|_| {
+                Error::failed(format!("{} is not an RSA key", path.display())).hint(
+                    "put back the key that signs the tokens, with its public half; or move it away: a new one is made",
+                )
+            })?,
+            false,
+        ),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let key = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, RSA_BITS).context(making)?;
+            write_private(&path, key.to_pkcs8_pem(LineEnding::LF).context(making)?.as_bytes())?;
+            (key, true)
+        }
+        Err(e) => return Err(Error::failed(format!("failed to read {}", path.display())).source(e)),
+    };
     let text = RsaPublicKey::from(&key).to_public_key_pem(LineEnding::LF).context(making)?;
-    write(&path, key.to_pkcs8_pem(LineEnding::LF).context(making)?.as_bytes())?;
-    write(&public, text.as_bytes())?;
-    Ok(true)
-}
-
-/// A file for root alone, whole or not at all.
-fn write(path: &Path, content: &[u8]) -> Result<()> {
-    let writing = || format!("failed to write {}", path.display());
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    match std::fs::remove_file(&partial) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::failed(writing()).source(e)),
-        _ => {}
-    }
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial).context(writing)?;
-    file.write_all(content).context(writing)?;
-    file.sync_all().context(writing)?;
-    std::fs::rename(&partial, path).context(writing)
+    write_private(&public, text.as_bytes())?;
+    Ok(made)
 }
 
 #[cfg(test)]
@@ -148,7 +149,11 @@ mod tests {
         let (key, accounts) = (read("apiserver.key")?, read("sa.key")?);
         let again = make_keys(&order)?;
         assert!(again.made.is_empty(), "{:?}", again.made);
-        assert_eq!((read("apiserver.key")?, read("sa.key")?), (key, accounts));
+        assert_eq!((read("apiserver.key")?, read("sa.key")?), (key, accounts.clone()));
+        let public = read("sa.pub")?;
+        std::fs::remove_file(order.dir.join("sa.pub"))?;
+        assert!(make_keys(&order)?.made.is_empty());
+        assert_eq!((read("sa.key")?, read("sa.pub")?), (accounts, public));
         for file in std::fs::read_dir(&order.dir)? {
             assert_eq!(file?.metadata()?.permissions().mode() & 0o777, 0o600);
         }

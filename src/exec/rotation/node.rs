@@ -78,19 +78,11 @@ impl Work<'_> {
             Phase::Trust => BTreeMap::new(),
             _ => seen.leaves.iter().filter(|(_, l)| l.by.as_ref() != Some(&self.pair.new)).collect(),
         };
-        let ca = match coming(ctx, self.family, all).await? {
-            Some(ca) => ca,
-            None => return Err(Error::failed("no control plane has the new CA").on(host)),
-        };
+        let mut signed = self.signed(all, &left).await?;
         for path in seen.trusts.keys() {
-            let cert = left.get(path).map(|leaf| reissue(&ca, leaf, host, path)).transpose()?;
-            self.kubeconfig(path, &bundle, cert.as_deref()).await?;
+            self.kubeconfig(path, &bundle, signed.remove(path.as_str()).as_deref()).await?;
         }
-        for (path, leaf) in left {
-            if seen.trusts.contains_key(path) {
-                continue;
-            }
-            let cert = reissue(&ca, leaf, host, path)?;
+        for (path, cert) in signed {
             if path.ends_with(".pem") {
                 let text = include_str!("kubelet_pem.sh");
                 self.with_input("rotation-kubelet-pem", text, path, cert).await?;
@@ -99,6 +91,22 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+
+    /// By path, what the new CA makes of the certificates that are left. Its key is fetched for nothing else.
+    async fn signed<'a>(
+        &self,
+        all: &BTreeMap<String, Seen>,
+        left: &BTreeMap<&'a String, &Leaf>,
+    ) -> Result<BTreeMap<&'a str, String>> {
+        if left.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let host = self.node.name.as_str();
+        let Some(ca) = coming(self.ctx, self.family, all).await? else {
+            return Err(Error::failed("no control plane has the new CA").on(host));
+        };
+        left.iter().map(|(path, leaf)| Ok((path.as_str(), reissue(&ca, leaf, host, path)?))).collect()
     }
 
     /// The CAs that are trusted once the phase is done.

@@ -65,9 +65,16 @@ pub async fn look(ctx: &Context, family: Family, concurrency: usize) -> Result<B
     Ok(all)
 }
 
-pub(super) async fn look_at(ctx: &Context, family: Family, host: &str) -> Result<Seen> {
+async fn look_at(ctx: &Context, family: Family, host: &str) -> Result<Seen> {
     let answers = ctx.host(host)?.probe(&rotation_probes(family)).await?;
     seen(family, &answers).map_err(|e| e.on(host))
+}
+
+/// What a move left on a host, with the CAs that the others know.
+async fn look_again(ctx: &Context, family: Family, host: &str, seen: &mut BTreeMap<String, Seen>) -> Result<()> {
+    let now = look_at(ctx, family, host).await?;
+    seen.insert(host.to_owned(), now);
+    resolve(seen)
 }
 
 /// Rotates a CA, or goes on with a rotation that was begun.
@@ -104,16 +111,16 @@ pub async fn rotate(ctx: &Context, cancel: &Cancel, wish: &Wish) -> Result<Done>
                 .hint("run the same command again: it goes on"));
             }
             match (one, &pair) {
-                (Move::Stage(host), _) => stage::stage(ctx, family, host, &seen).await?,
+                (Move::Stage(host), _) => {
+                    stage::stage(ctx, family, host, &seen).await?;
+                    look_again(ctx, family, host, &mut seen).await?;
+                }
                 (Move::Node(host, phase), Some(pair)) => {
                     others_are_well(ctx, host).await?;
                     let Some(node) = nodes.iter().find(|n| n.name == *host) else { continue };
                     let work = node::Work { ctx, family, node, first: &order[0], phase: *phase, pair };
                     work.carry_out(&seen).await?;
-                    // Looked at again, with the CAs that the others know.
-                    let now = look_at(ctx, family, host).await?;
-                    seen.insert(host.clone(), now);
-                    resolve(&mut seen)?;
+                    look_again(ctx, family, host, &mut seen).await?;
                     let lacking = lacks(family, &seen[host], pair, *phase);
                     if !lacking.is_empty() {
                         return Err(Error::failed(format!("it lacks {}", lacking.join(", "))).on(host));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exec::Context;
 use crate::exec::apply::{Ca, write};
 use crate::exec::etcd::step;
@@ -30,7 +30,7 @@ pub(super) async fn coming(ctx: &Context, family: Family, seen: &BTreeMap<String
 pub(super) async fn stage(ctx: &Context, family: Family, host: &str, seen: &BTreeMap<String, Seen>) -> Result<()> {
     let dir = family.dir();
     let work = async {
-        let ca = match coming(ctx, family, &now_staged(ctx, family, seen).await?).await? {
+        let ca = match coming(ctx, family, seen).await? {
             Some(ca) => ca,
             // Another name than the old one's: some libraries look for a CA by its name alone.
             None => Ca::new(&format!("{}-ca {}", family.name(), OffsetDateTime::now_utc().date()))?,
@@ -42,15 +42,6 @@ pub(super) async fn stage(ctx: &Context, family: Family, host: &str, seen: &BTre
         write(ctx, host, &format!("{dir}/new.crt"), &ca.cert, 0o644).await
     };
     step(ctx, GROUP, host, &format!("keep the {} CA, and the one that is to come", family.name()), work).await
-}
-
-/// What was seen before the first of the control planes was given the new CA says nothing of it.
-async fn now_staged(ctx: &Context, family: Family, seen: &BTreeMap<String, Seen>) -> Result<BTreeMap<String, Seen>> {
-    let mut now = BTreeMap::new();
-    for host in seen.keys().filter(|h| ctx.inventory.control_planes().iter().any(|n| n.name == **h)) {
-        now.insert(host.clone(), super::run::look_at(ctx, family, host).await?);
-    }
-    if now.is_empty() { Err(Error::failed("there is no control plane")) } else { Ok(now) }
 }
 
 /// The node forgets the rotation, the old CA's key with it.
