@@ -118,7 +118,7 @@ impl SshHost {
 
     /// Follows a unit to its end over as many connections as it takes.
     async fn run_unit(&self, command: &Command, unit: &str) -> Result<Output> {
-        let id = crate::exec::new_operation_id();
+        let id = transient::new_id();
         let mut mode = transient::Mode::Start;
         let until = Instant::now() + command.timeout;
         let mut back_by = until.min(Instant::now() + CONNECT_FOR);

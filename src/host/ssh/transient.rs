@@ -1,5 +1,7 @@
 //! Long commands as transient systemd units, so that a lost connection neither kills nor loses them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::host::Command;
 use crate::host::shell_line;
 
@@ -42,6 +44,13 @@ done
 cat "$f.out" 2>/dev/null; cat "$f.err" >&2 2>/dev/null
 exit "$(cat "$f.exit")"
 "#;
+
+/// The id of a call: no other call has it, however soon it comes after.
+pub(super) fn new_id() -> String {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let nanoseconds = chrono::Utc::now().format("%f");
+    format!("{}-{nanoseconds}-{}", crate::exec::new_operation_id(), CALLS.fetch_add(1, Ordering::Relaxed))
+}
 
 /// What a call may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +124,12 @@ while [ "$1" != sh ]; do shift; done
             .stdin(std::process::Stdio::null())
             .output()?;
         Ok(String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
+    }
+
+    #[test]
+    fn no_two_calls_are_the_same_one() {
+        let ids: std::collections::HashSet<String> = (0..1000).map(|_| new_id()).collect();
+        assert_eq!(ids.len(), 1000);
     }
 
     #[test]
