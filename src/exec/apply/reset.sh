@@ -15,6 +15,10 @@ if command -v ctr >/dev/null 2>&1 && timeout 10 ctr -n k8s.io version >/dev/null
     done
     for c in $(ctr -n k8s.io containers ls -q 2>/dev/null); do timeout 10 ctr -n k8s.io containers rm "$c" >/dev/null 2>&1; done
     for s in $(ctr -n k8s.io snapshots ls 2>/dev/null | tail -n +2 | grep ' Active ' | cut -d' ' -f1); do ctr -n k8s.io snapshots rm "$s" >/dev/null 2>&1; done
+    # Its part for Kubernetes keeps a list of its own, and would tell the next kubelet of containers that are no more: their
+    # pods could never be ended.
+    systemctl -q is-active containerd && systemctl restart containerd
+    for i in $(seq 20); do timeout 10 ctr -n k8s.io version >/dev/null 2>&1 && break; sleep 0.5; done
 fi
 grep -oE ' /var/lib/kubelet(/[^ ]*)? ' /proc/mounts | sort -r | while read -r m; do umount -l "$m" 2>/dev/null; done
 grep -o ' /run/netns/cni-[^ ]*' /proc/mounts | sort -r | while read -r m; do umount -l "$m" 2>/dev/null; rm -f "$m"; done
