@@ -113,6 +113,37 @@ async fn what_is_gone_is_forgotten_and_workers_that_stand_are_not() {
     assert_eq!(cluster.world().nodes.keys().collect::<Vec<_>>(), ["cp1", "w1"]);
 }
 
+/// Who ran on knows later revisions than there are: kubelets begin anew, and the pods of kube-system; those of others are told.
+#[tokio::test]
+async fn what_ran_on_begins_anew() {
+    let (cluster, ctx, _) = standing().await;
+    let mount = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let (old, new) = ("2025-12-31T00:00:00Z", "2026-01-01T00:00:05Z");
+    let pods = [
+        format!("kube-system|kube-proxy-a|Running|{old}|DaemonSet|kube-proxy|{mount}|"),
+        format!("kube-system|coredns-1-a|Running|{new}|ReplicaSet|coredns-1|{mount}|"),
+        format!("shop|operator-1-a|Running|{old}|ReplicaSet|operator-1|{mount}|"),
+        format!("shop|web-1-a|Running|{old}|ReplicaSet|web-1|/data|"),
+    ];
+    {
+        let mut world = cluster.world();
+        world.token_pods = pods.join("\n") + "\n";
+        for host in ["cp2", "cp3"] {
+            world.machines.get_mut(host).unwrap().write("/etc/systemd/system/kubelet.service", b"", 0o644, 1);
+        }
+    }
+    etcd::kubelets_anew(&ctx, &["cp2".into(), "cp3".into()]).await.unwrap();
+    let left = etcd::pods_anew(&ctx, "cp1", "2026-01-01T00:00:00Z").await.unwrap();
+    assert_eq!(left, ["shop/deployment/operator"]);
+    let world = cluster.world();
+    for host in ["cp2", "cp3"] {
+        assert!(world.log.contains(&format!("{host}: systemctl kubelet.service yes run")), "{:?}", world.log);
+    }
+    let made =
+        |name: &str| world.token_pods.lines().find(|l| l.contains(name)).unwrap().split('|').nth(3).unwrap().to_owned();
+    assert_eq!([made("kube-proxy"), made("coredns")], ["2026-01-01T00:00:10Z", new]);
+}
+
 /// No host of the new inventory ever saw the cluster: its CAs and all it held come from the backup.
 #[tokio::test]
 async fn all_hosts_may_be_new() {

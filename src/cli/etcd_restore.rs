@@ -58,6 +58,9 @@ pub(super) async fn restore(args: &Restore, global: &Global) -> Result<ExitCode>
     may_start_over(&inv, &facts)?;
     let bare = |n: &Node| facts.membership(&inv, n) == Membership::Absent;
     let bare: Vec<String> = inv.nodes().into_iter().filter(bare).map(|n| n.name).collect();
+    // The workers that run on.
+    let standing = inv.nodes().into_iter().filter(|n| !n.role.is_control_plane() && !bare.contains(&n.name));
+    let standing: Vec<String> = standing.map(|n| n.name).collect();
 
     let operation = Operation::begin(COMMAND, inv.clone(), hosts.clone(), global)?;
     let quorum = etcd::healthy_member(&operation.context, &inv.control_planes()).await;
@@ -90,15 +93,31 @@ pub(super) async fn restore(args: &Restore, global: &Global) -> Result<ExitCode>
             .await?;
     run(&inv, init, &hosts, &bundle, global).await?;
     let operation = Operation::begin(COMMAND, inv.clone(), hosts.clone(), global)?;
-    let gone = etcd::forget_others(&operation.context, &chosen.name, &bare).await;
-    operation.end(gone)?;
-    // From here on it is an ordinary apply: the other control planes join, and the whole is tested.
+    let current = async {
+        etcd::forget_others(&operation.context, &chosen.name, &bare).await?;
+        etcd::kubelets_anew(&operation.context, &standing).await
+    };
+    let current = current.await;
+    operation.end(current)?;
     let plan = settled(&inv, &bundle, &hosts, global).await?;
+    let mut stale = Vec::new();
+    if !standing.is_empty() {
+        let operation = Operation::begin(COMMAND, inv.clone(), hosts.clone(), global)?;
+        let left = etcd::pods_anew(&operation.context, &chosen.name, &backup.manifest.taken_at).await;
+        stale = operation.end(left)?;
+    }
+    // From here on it is an ordinary apply: the other control planes join, and the whole is tested.
     carry_out(&plan, COMMAND, inv.clone(), hosts, Some(bundle), global).await?;
     println!(
         "cluster {} is as it was at {}; what its control planes had before lies in {aside} on each that had something",
         inv.cluster.name, backup.manifest.taken_at
     );
+    if !stale.is_empty() {
+        println!(
+            "these ran on and may know a later state of the API than there is: restart those that watch it\n  {}",
+            stale.join("\n  ")
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -27,10 +27,11 @@ mod upgrade;
 
 pub(super) use ca::{Ca, content, secret};
 pub(super) use certificates::place;
-pub(super) use cluster::{kubectl, restart_pods, wait};
+pub(super) use cluster::{kubectl, restart_pods, rollout, wait};
 pub use context::Context;
 pub(super) use files::write;
 pub use hands::HostRunner;
 pub(super) use leave::forget;
 pub(super) use reset::CLEAR;
 pub(super) use settings::kubelet_anew;
+pub(super) use units::bring;

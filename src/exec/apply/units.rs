@@ -8,7 +8,14 @@ use crate::error::Result;
 /// A slow disk may take a minute to bring containerd up.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-pub(super) async fn bring(ctx: &Context, host: &str, unit: &str, enabled: bool, active: Option<bool>) -> Result<()> {
+/// Enables the unit or not, and starts it anew or stops it, when `active` says so.
+pub(in crate::exec) async fn bring(
+    ctx: &Context,
+    host: &str,
+    unit: &str,
+    enabled: bool,
+    active: Option<bool>,
+) -> Result<()> {
     const TEXT: &str = r#"# apply:systemctl
 u=$1
 systemctl daemon-reload || exit 1

@@ -21,7 +21,7 @@ const SET_ASIDE: &str = include_str!("set_aside.sh");
 const CLUSTER_INFO: &str = include_str!("cluster_info.sh");
 const PLACE: &str = include_str!("place.sh");
 const TIMEOUT: Duration = Duration::from_secs(600);
-const GROUP: &str = "restore";
+pub(super) const GROUP: &str = "restore";
 
 /// Sends the snapshot to the node and makes etcd's data of it there, without touching anything that runs: a snapshot
 /// that cannot be restored is known before the old state is gone.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::run::{Wish, Workloads};
 use super::stage::GROUP;
 use crate::error::{Error, FailedCommand, Result};
-use crate::exec::apply::{kubectl, write};
+use crate::exec::apply::{rollout, write};
 use crate::exec::{Context, etcd};
 use crate::host::Answer;
 use crate::resource::shell_probe;
@@ -18,8 +18,6 @@ use crate::rotation::{Behind, Family, Phase, Seen, behind};
 const ENDING: Duration = Duration::from_secs(300);
 /// Between two looks at them.
 const PAUSE: Duration = Duration::from_secs(1);
-/// For one rollout after the other.
-const ROLLOUTS: Duration = Duration::from_secs(1800);
 
 /// Joining hosts, service accounts, aggregated API servers and the pods of kube-system follow; then the mark.
 pub(super) async fn follow(
@@ -56,16 +54,8 @@ async fn restart_behind(ctx: &Context, wish: &Wish, host: &str, phase: Phase, si
     let targets: BTreeSet<(String, String)> =
         left(ctx, host, since).await?.into_iter().filter(ours).filter_map(|b| Some((b.namespace, b.owner?))).collect();
     for (namespace, owner) in &targets {
-        let timeout = format!("--timeout={}s", ctx.inventory.verify.timeout_s.max(300));
-        let restart = async {
-            let begin = kubectl(["-n", namespace, "rollout", "restart", owner]);
-            // One without an owner of that name, or that is restarted only by hand, is among those that are left.
-            if ctx.run(host, &begin).await?.ok() {
-                let status = kubectl(["-n", namespace, "rollout", "status", owner, &timeout]).timeout(ROLLOUTS);
-                ctx.run(host, &status).await?;
-            }
-            Ok(())
-        };
+        // One that does not come through is among those that are left.
+        let restart = rollout(ctx, host, namespace, owner, ctx.inventory.verify.timeout_s);
         etcd::step(ctx, GROUP, host, &format!("restart {namespace}/{owner}"), restart).await?;
     }
     let until = Instant::now() + ENDING;
