@@ -21,6 +21,8 @@ mod nodes;
 mod pki;
 #[path = "lab/registry.rs"]
 mod registry;
+#[path = "lab/rotation.rs"]
+mod rotation;
 #[path = "lab/upgrade.rs"]
 mod upgrade;
 #[path = "lab/watch.rs"]
@@ -122,6 +124,7 @@ fn etcd_is_lost_and_comes_back() {
     lab.must("cp1", "kubectl --kubeconfig /etc/kubernetes/admin.conf create configmap after");
     etcd::lost_and_restored(&lab, &keys, &backup);
     etcd::certificates_are_renewed(&lab);
+    rotation::another_ca(&lab);
     etcd::no_secret_was_recorded(&lab);
 }
 

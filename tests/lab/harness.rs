@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 pub struct Lab {
@@ -130,9 +130,14 @@ impl Lab {
         stdout(&out)
     }
 
-    /// The inventory is applied.
-    pub fn applied(&self) {
-        self.done(&["apply", "-y", "-i", &self.inventory(), "-b", &self.bundle()]);
+    /// The inventory is applied; what that said.
+    pub fn applied(&self) -> String {
+        self.done(&["apply", "-y", "-i", &self.inventory(), "-b", &self.bundle()])
+    }
+
+    /// What is going to be killed.
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     /// Exit code and steps of a plan.
