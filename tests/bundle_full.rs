@@ -144,7 +144,8 @@ fn a_full_cache_is_named_and_goes_on_with_more_room() {
         "{said}"
     );
     assert!(said.contains("PROVISION_CACHE moves it") && !site.path("b").exists(), "{said}");
-    assert_eq!(std::fs::read_dir(site.path("full/partial")).unwrap().count(), 1);
+    // What else was on its way just then may lie there too.
+    assert!(std::fs::read_dir(site.path("full/partial")).unwrap().count() >= 1);
     small.mount("remount,size=9m");
     let before = site.upstream.log().len();
     site.ok("full", &args);
