@@ -159,7 +159,7 @@ pub fn lost_and_restored(lab: &Lab, keys: &Keys, backup: &str) {
     lab.must("cp2", "ls /var/lib/provision/before-restore-*/pki/ca.key && [ \"$(stat -c %a /var/lib/provision/before-restore-*)\" = 700 ]");
     lab.must("cp1", "! ls -d /var/lib/provision/before-restore-*");
     // What ran there before is gone for its kubelet too: a pod of that time ends.
-    lab.must("cp2", "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system delete pods -l k8s-app=kube-proxy --field-selector spec.nodeName=cp2 --timeout=60s");
+    lab.must("cp2", "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system delete pods -l k8s-app=kube-proxy --field-selector spec.nodeName=cp2 --timeout=150s");
     assert!(lab.applied().ends_with("no changes\n"));
     lab.must("cp1", "systemctl is-active provision-etcd-snapshot.timer");
 }
