@@ -134,7 +134,7 @@ async fn what_ran_on_begins_anew() {
     }
     etcd::kubelets_anew(&ctx, &["cp2".into(), "cp3".into()]).await.unwrap();
     let left = etcd::pods_anew(&ctx, "cp1", "2026-01-01T00:00:00Z").await.unwrap();
-    assert_eq!(left, ["shop/deployment/operator"]);
+    assert_eq!(Vec::from_iter(left), ["shop/deployment/operator"]);
     let world = cluster.world();
     for host in ["cp2", "cp3"] {
         assert!(world.log.contains(&format!("{host}: systemctl kubelet.service yes run")), "{:?}", world.log);

@@ -65,8 +65,7 @@ fn a_first_node_endpoint() {
                 .replacen("[runtime]", &format!("{}[runtime]", pki::Bank::table()), 1)
         });
     let tar = lab.file("media.tar");
-    let out = lab.provision(&["bundle", "pack", &lab.bundle(), "-o", &tar, "--split", "48MiB"]);
-    assert!(out.status.success(), "{}", stderr(&out));
+    lab.done(&["bundle", "pack", &lab.bundle(), "-o", &tar, "--split", "48MiB"]);
     let volume = format!("{tar}.001");
     let both = ["-i", &plain, "-b", &volume];
     // One volume stayed behind: named, and no host touched.
@@ -76,8 +75,7 @@ fn a_first_node_endpoint() {
     assert!(stderr(&out).contains("media.tar.002"), "{}", stderr(&out));
     std::fs::rename(lab.file("left-behind"), format!("{tar}.002")).unwrap();
     pki::certificates_come_in(&lab, &bank, &plain, &volume);
-    let out = lab.provision(&[&["apply", "-y"][..], &both].concat());
-    assert!(out.status.success(), "{}", stderr(&out));
+    lab.done(&[&["apply", "-y"][..], &both].concat());
     let out = lab.provision(&[&["plan", "--detailed-exitcode"][..], &both].concat());
     assert_eq!(out.status.code(), Some(0), "{}{}", stdout(&out), stderr(&out));
     let path = lab.file("admin.conf");
@@ -115,8 +113,7 @@ fn etcd_is_lost_and_comes_back() {
     let keys = etcd::Keys::make();
     let lab = Lab::prepare_with("lost", 3, 1, Some(&keys.inventory()));
     lab.is_cut_off();
-    let out = lab.apply();
-    assert!(out.status.success(), "{}", stderr(&out));
+    lab.applied();
     etcd::certificates_are_checked(&lab);
     lab.must("cp1", "kubectl --kubeconfig /etc/kubernetes/admin.conf create configmap before");
     etcd::backed_up(&lab, &keys);
@@ -228,16 +225,14 @@ fn killed_in_three_places(lab: &Lab) {
     assert!(lab.exec("cp1", "ls /var/lib/provision/blobs/sha256 | grep -v partial").0, "nothing was distributed");
     lab.apply_killed_at("init/cp1/kubeadm", 0);
     lab.apply_killed_at("join-control-plane/cp2/kubeadm", 0);
-    let out = lab.apply();
-    assert!(out.status.success(), "{}", stderr(&out));
+    lab.applied();
 }
 
 /// The cluster is what the inventory says, and a second apply changes nothing.
 fn whole(lab: &Lab) {
     println!("-- whole");
-    let out = lab.provision(&["status", "--format", "json", "-i", &lab.inventory()]);
-    assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
-    let status: serde_json::Value = serde_json::from_str(&stdout(&out)).unwrap();
+    let status: serde_json::Value =
+        serde_json::from_str(&lab.done(&["status", "--format", "json", "-i", &lab.inventory()])).unwrap();
     let hosts = status["hosts"].as_array().unwrap();
     assert_eq!(hosts.len(), 5);
     assert!(hosts.iter().all(|h| h["ready"] == true), "{status:#}");
@@ -284,8 +279,7 @@ fn reset_and_rejoin(lab: &Lab, before: &str) {
     println!("-- reset and rejoin");
     let out = lab.provision(&["reset", "--host", "w2", "--confirm", "wrong", "-i", &lab.inventory()]);
     assert_eq!(out.status.code(), Some(5), "{}", stderr(&out));
-    let out = lab.provision(&["reset", "--host", "w2", "--confirm", "w2", "-i", &lab.inventory()]);
-    assert!(out.status.success(), "{}", stderr(&out));
+    lab.done(&["reset", "--host", "w2", "--confirm", "w2", "-i", &lab.inventory()]);
     let after = lab.footprint("w2");
     same(before, &after, "reset left something behind, or took too much");
     let nodes = lab.kubectl(&lab.file("admin.conf"), &["get", "nodes", "-o", "name"]);
@@ -308,8 +302,7 @@ fn reset_and_rejoin(lab: &Lab, before: &str) {
     // Its power goes while it joins: it is named, and the next run clears what is half done.
     let (code, said) = lab.apply_with_power_loss("join-worker/w2/kubeadm", "w2");
     assert!(code == 1 && said.contains("w2") && said.contains("was it rebooted?"), "{code}: {said}");
-    let out = lab.apply();
-    assert!(out.status.success(), "{}", stderr(&out));
+    lab.applied();
     lab.settled();
 }
 
@@ -331,8 +324,7 @@ fn lost_host(lab: &Lab) {
         now.starts_with("True") && !now.ends_with(&last)
     });
     assert!(is_back, "{}", report());
-    let out = lab.apply();
-    assert!(out.status.success(), "{}", stderr(&out));
+    lab.applied();
     lab.settled();
 }
 
@@ -351,7 +343,6 @@ fn journal(lab: &Lab) {
         let text = std::fs::read_to_string(path).unwrap();
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.'));
         assert_eq!(words.filter(|w| token(w)).count(), 0, "{} holds a token", path.display());
-        let out = lab.provision(&["journal", "verify", &path.to_string_lossy()]);
-        assert!(out.status.success(), "{}", stderr(&out));
+        lab.done(&["journal", "verify", &path.to_string_lossy()]);
     }
 }

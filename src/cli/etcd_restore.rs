@@ -1,5 +1,6 @@
 //! `provision etcd restore`
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, Seek as _, SeekFrom};
 use std::path::Path;
@@ -100,7 +101,7 @@ pub(super) async fn restore(args: &Restore, global: &Global) -> Result<ExitCode>
     let current = current.await;
     operation.end(current)?;
     let plan = settled(&inv, &bundle, &hosts, global).await?;
-    let mut stale = Vec::new();
+    let mut stale = BTreeSet::new();
     if !standing.is_empty() {
         let operation = Operation::begin(COMMAND, inv.clone(), hosts.clone(), global)?;
         let left = etcd::pods_anew(&operation.context, &chosen.name, &backup.manifest.taken_at).await;
@@ -115,7 +116,7 @@ pub(super) async fn restore(args: &Restore, global: &Global) -> Result<ExitCode>
     if !stale.is_empty() {
         println!(
             "these ran on and may know a later state of the API than there is: restart those that watch it\n  {}",
-            stale.join("\n  ")
+            stale.into_iter().collect::<Vec<_>>().join("\n  ")
         );
     }
     Ok(ExitCode::SUCCESS)

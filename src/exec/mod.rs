@@ -7,6 +7,7 @@ pub mod etcd;
 mod event;
 mod journal;
 mod lease;
+mod older_pods;
 pub mod pki;
 mod private;
 mod retry;

@@ -75,8 +75,7 @@ pub fn backed_up(lab: &Lab, keys: &Keys) {
     let refused = lab.provision(&["etcd", "snapshot", "-i", &nobody, "-o", &dir]);
     assert_eq!(refused.status.code(), Some(5), "{}", stderr(&refused));
     for _ in 0..2 {
-        let out = lab.provision(&["etcd", "snapshot", "-i", &lab.inventory(), "-o", &dir]);
-        assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
+        lab.done(&["etcd", "snapshot", "-i", &lab.inventory(), "-o", &dir]);
     }
     let files: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).collect();
     let [file] = files.as_slice() else { panic!("{files:?}") };
@@ -151,9 +150,8 @@ pub fn lost_and_restored(lab: &Lab, keys: &Keys, backup: &str) {
     lab.done(&["kubeconfig", "-i", inventory, "-o", &path]);
     let names = lab.kubectl(&path, &["get", "configmaps", "-o", "name"]);
     assert!(names.contains("configmap/before") && !names.contains("configmap/after"), "{names}");
-    let out = lab.provision(&["status", "--format", "json", "-i", inventory]);
-    assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
-    let status: serde_json::Value = serde_json::from_str(&stdout(&out)).unwrap();
+    let status: serde_json::Value =
+        serde_json::from_str(&lab.done(&["status", "--format", "json", "-i", inventory])).unwrap();
     let members = status["hosts"].as_array().unwrap().iter().filter(|h| h["etcd"] == "member").count();
     assert_eq!(members, 3, "{status:#}");
     lab.must("cp2", "ls /var/lib/provision/before-restore-*/pki/ca.key && [ \"$(stat -c %a /var/lib/provision/before-restore-*)\" = 700 ]");
@@ -181,8 +179,7 @@ pub fn certificates_are_renewed(lab: &Lab) {
         ["/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/pki/etcd/peer.crt", "/etc/kubernetes/scheduler.conf"];
     let before = paths.map(until);
     let watch = Watch::start(lab);
-    let out = lab.provision(&["certs", "renew", "--yes", "-i", inventory]);
-    assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
+    lab.done(&["certs", "renew", "--yes", "-i", inventory]);
     watch.end();
     for (path, old) in paths.iter().zip(before) {
         let new = until(path);

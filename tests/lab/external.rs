@@ -29,8 +29,7 @@ fn apart(lab: &Lab) {
 
 fn applied(lab: &Lab) {
     let begun = std::time::Instant::now();
-    let out = lab.apply();
-    assert!(out.status.success(), "{}", stderr(&out));
+    lab.applied();
     println!("   applied after {:.0} s", begun.elapsed().as_secs_f64());
     assert_eq!(lab.plan(), (0, vec![]));
 }
@@ -38,11 +37,10 @@ fn applied(lab: &Lab) {
 fn built(lab: &Lab) {
     println!("-- built");
     applied(lab);
-    let out = lab.provision(&["status", "-i", &lab.inventory()]);
-    assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
-    print!("{}", stdout(&out));
+    let said = lab.done(&["status", "-i", &lab.inventory()]);
+    print!("{said}");
     let counts = |l: &&str| (l.contains(" member ") || l.contains(" leader ")) && l.ends_with(" etcd");
-    assert_eq!(stdout(&out).lines().filter(counts).count(), 3);
+    assert_eq!(said.lines().filter(counts).count(), 3);
     for node in ["w1", "w2", "w3"] {
         lab.must(node, "! ls /usr/local/bin/kubelet /usr/local/bin/containerd /etc/kubernetes");
         lab.must(node, "[ $(stat -c %a-%U /etc/provision/etcd/*.key | sort -u) = 600-root ]");
@@ -115,8 +113,7 @@ fn refused(lab: &Lab) {
 /// A reset host leaves etcd, and the next apply enters it again.
 fn reset_and_back(lab: &Lab) {
     println!("-- reset");
-    let out = lab.provision(&["reset", "--host", "w3", "--confirm", "w3", "-i", &lab.inventory()]);
-    assert!(out.status.success(), "{}", stderr(&out));
+    lab.done(&["reset", "--host", "w3", "--confirm", "w3", "-i", &lab.inventory()]);
     lab.must("w3", "! ls /etc/provision /var/lib/provision /var/lib/private/provision-etcd /var/lib/provision-etcd /usr/local/bin/etcd");
     lab.must("cp1", &format!("{KUBECTL} get configmap before"));
     applied(lab);

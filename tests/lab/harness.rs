@@ -168,18 +168,12 @@ impl Lab {
     }
 
     /// Starts an apply and, in the middle of the step `more` events after the first that names `step`, does `then`.
-    fn apply_disturbed(&self, step: &str, more: usize, then: impl FnOnce(&mut std::process::Child)) -> (i32, String) {
+    fn apply_disturbed(&self, step: &str, more: usize, then: impl FnOnce(&mut Child)) -> (i32, String) {
         self.disturbed(&["-i", &self.inventory(), "-b", &self.bundle()], step, more, then)
     }
 
     /// The same of an inventory and a bundle of one's own.
-    pub fn disturbed(
-        &self,
-        both: &[&str],
-        step: &str,
-        more: usize,
-        then: impl FnOnce(&mut std::process::Child),
-    ) -> (i32, String) {
+    pub fn disturbed(&self, both: &[&str], step: &str, more: usize, then: impl FnOnce(&mut Child)) -> (i32, String) {
         let args = [&["apply", "-y", "--format", "json"], both].concat();
         let mut child = self.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);

@@ -28,8 +28,7 @@ fn a_builtin_registry() {
     let bundle = carried_over(&lab, &base, &inventory);
     let both = ["-i", &inventory, "-b", &bundle];
     lab.must("w1", "iptables -I INPUT -p tcp --dport 5443 -j REJECT --reject-with tcp-reset");
-    let out = lab.provision(&[&["apply", "-y"][..], &both].concat());
-    assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
+    lab.done(&[&["apply", "-y"][..], &both].concat());
     assert_eq!(chart::page(&lab), "good morning");
     for node in lab.nodes() {
         lab.must(&node, "test \"$(stat -c %a /etc/provision/registry-ca.crt)\" = 644");
@@ -92,8 +91,7 @@ fn drift(lab: &Lab, both: &[&str]) {
     for id in ["registry/w2/identity", "registry/w2/service", "registry/cp1/trust"] {
         assert!(found.iter().any(|f| f == id), "{found:?}");
     }
-    let out = lab.provision(&[&["apply", "-y"][..], both].concat());
-    assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
+    lab.done(&[&["apply", "-y"][..], both].concat());
     assert_eq!(plan(), Vec::<String>::new());
     lab.must("w2", "systemctl is-active provision-registry");
 }

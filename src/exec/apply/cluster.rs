@@ -38,26 +38,6 @@ pub(in crate::exec) async fn restart_pods(ctx: &Context, host: &str, components:
         .map_err(|e| e.hint("`ctr -n k8s.io tasks ls` on the host, and `journalctl -u kubelet`"))
 }
 
-/// For one rollout.
-const ROLLOUT: Duration = Duration::from_secs(1800);
-
-/// Makes the pods of `owner` ("deployment/x") anew, as it allows, and waits up to `timeout_s` seconds for its rollout.
-/// Whether it is through: one that is restarted by hand alone, or that is gone, is not.
-pub(in crate::exec) async fn rollout(
-    ctx: &Context,
-    host: &str,
-    namespace: &str,
-    owner: &str,
-    timeout_s: u64,
-) -> Result<bool> {
-    let timeout = format!("--timeout={}s", timeout_s.max(300));
-    if !ctx.run(host, &kubectl(["-n", namespace, "rollout", "restart", owner])).await?.ok() {
-        return Ok(false);
-    }
-    let status = kubectl(["-n", namespace, "rollout", "status", owner, &timeout]).timeout(ROLLOUT);
-    Ok(ctx.run(host, &status).await?.ok())
-}
-
 pub(super) async fn node_meta(
     ctx: &Context,
     host: &str,

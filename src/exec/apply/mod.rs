@@ -27,7 +27,7 @@ mod upgrade;
 
 pub(super) use ca::{Ca, content, secret};
 pub(super) use certificates::place;
-pub(super) use cluster::{kubectl, restart_pods, rollout, wait};
+pub(super) use cluster::{kubectl, restart_pods, wait};
 pub use context::Context;
 pub(super) use files::write;
 pub use hands::HostRunner;

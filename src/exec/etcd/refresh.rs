@@ -6,12 +6,11 @@ use std::collections::BTreeSet;
 
 use super::restore::GROUP;
 use super::step;
-use crate::error::{Error, FailedCommand, Result};
+use crate::error::Result;
 use crate::exec::Context;
-use crate::exec::apply::{bring, rollout};
-use crate::host::Answer;
-use crate::resource::shell_probe;
-use crate::rotation::{Behind, behind};
+use crate::exec::apply::bring;
+use crate::exec::older_pods::{older_pods, restart_owners};
+use crate::rotation::Behind;
 
 /// The kubelets of `hosts` begin with what the cluster is now.
 ///
@@ -33,24 +32,12 @@ pub async fn kubelets_anew(ctx: &Context, hosts: &[String]) -> Result<()> {
 ///
 /// # Errors
 /// The pods cannot be listed.
-pub async fn pods_anew(ctx: &Context, node: &str, since: &str) -> Result<Vec<String>> {
-    let answer = ctx.ask(node, shell_probe("token-pods", &[])).await?;
-    let Answer::Shell { code: 0, stdout, .. } = &answer else {
-        let error = Error::failed("failed to list the pods").on(node);
-        return Err(match &answer {
-            Answer::Shell { stderr, .. } => error.command(FailedCommand::new("kubectl get pods", "failed", stderr)),
-            _ => error,
-        });
-    };
-    let (ours, others): (Vec<Behind>, Vec<Behind>) =
-        behind(stdout, since).into_iter().partition(|b| b.namespace == "kube-system" && b.owner.is_some());
-    let mut left: BTreeSet<String> = others.iter().map(Behind::words).collect();
-    let owners: BTreeSet<String> = ours.into_iter().filter_map(|b| b.owner).collect();
-    for owner in owners {
-        let anew = rollout(ctx, node, "kube-system", &owner, ctx.inventory.verify.timeout_s);
-        if !step(ctx, GROUP, node, &format!("restart kube-system/{owner}"), anew).await? {
-            left.insert(format!("kube-system/{owner}"));
-        }
-    }
-    Ok(left.into_iter().collect())
+pub async fn pods_anew(ctx: &Context, node: &str, since: &str) -> Result<BTreeSet<String>> {
+    let (ours, others): (Vec<_>, Vec<_>) = older_pods(ctx, node, since)
+        .await?
+        .into_iter()
+        .partition(|pod| pod.namespace == "kube-system" && pod.owner.is_some());
+    let mut left = restart_owners(ctx, GROUP, node, ours).await?;
+    left.extend(others.iter().map(Behind::words));
+    Ok(left)
 }

@@ -7,12 +7,11 @@ use tokio::time::Instant;
 
 use super::run::{Wish, Workloads};
 use super::stage::GROUP;
-use crate::error::{Error, FailedCommand, Result};
-use crate::exec::apply::{rollout, write};
+use crate::error::{Error, Result};
+use crate::exec::apply::write;
+use crate::exec::older_pods::{older_pods, restart_owners};
 use crate::exec::{Context, etcd};
-use crate::host::Answer;
-use crate::resource::shell_probe;
-use crate::rotation::{Behind, Family, Phase, Seen, behind};
+use crate::rotation::{Behind, Family, Phase, Seen};
 
 /// How long pods that were told to end may take.
 const ENDING: Duration = Duration::from_secs(300);
@@ -51,16 +50,12 @@ pub(super) async fn follow(
 /// Pods that were made before `since` are made anew: those of kube-system always, the others as is wished.
 async fn restart_behind(ctx: &Context, wish: &Wish, host: &str, phase: Phase, since: &str) -> Result<()> {
     let ours = |b: &Behind| b.namespace == "kube-system" || wish.workloads == Workloads::Restart;
-    let targets: BTreeSet<(String, String)> =
-        left(ctx, host, since).await?.into_iter().filter(ours).filter_map(|b| Some((b.namespace, b.owner?))).collect();
-    for (namespace, owner) in &targets {
-        // One that does not come through is among those that are left.
-        let restart = rollout(ctx, host, namespace, owner, ctx.inventory.verify.timeout_s);
-        etcd::step(ctx, GROUP, host, &format!("restart {namespace}/{owner}"), restart).await?;
-    }
+    let pods = older_pods(ctx, host, since).await?;
+    // One that does not come through is among those that are left.
+    restart_owners(ctx, GROUP, host, pods.into_iter().filter(ours)).await?;
     let until = Instant::now() + ENDING;
     let left = loop {
-        let left = left(ctx, host, since).await?;
+        let left = older_pods(ctx, host, since).await?;
         // A rollout is through before the last of the old pods is gone.
         if !left.iter().any(|b| b.ends) || Instant::now() >= until {
             break left;
@@ -78,14 +73,4 @@ async fn restart_behind(ctx: &Context, wish: &Wish, host: &str, phase: Phase, si
     .on(host)
     .hint("restart them (`kubectl rollout restart`) and run the same command again: it goes on")
     .hint("`--workloads restart` restarts them for you; `--workloads leave` is for those that never ask the API"))
-}
-
-async fn left(ctx: &Context, host: &str, since: &str) -> Result<Vec<Behind>> {
-    match ctx.ask(host, shell_probe("token-pods", &[])).await? {
-        Answer::Shell { code: 0, stdout, .. } => Ok(behind(&stdout, since)),
-        Answer::Shell { stderr, .. } => Err(Error::failed("failed to list the pods")
-            .on(host)
-            .command(FailedCommand::new("kubectl get pods", "failed", &stderr))),
-        _ => Err(Error::failed("the host gave no answer").on(host)),
-    }
 }

@@ -26,9 +26,7 @@ elif { alive && [ ! -e "$f.seen" ]; } || unseen; then cat >/dev/null; echo "$id"
 elif [ "$mode" = follow ]; then
     cat >/dev/null; echo "the connection was lost while $u.service ran, and the host knows nothing of it any more (was it rebooted?)" >&2; exit 125
 else
-    n=0; while alive && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
-    systemctl reset-failed "$u.service" 2>/dev/null
-    n=0; while known && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
+    n=0; while known && [ $n -lt 200 ]; do systemctl reset-failed "$u.service" 2>/dev/null; sleep 0.1; n=$((n + 1)); done
     rm -f "$f.out" "$f.err" "$f.exit" "$f.seen"
     cat >"$f.in" && printf '%s\n' "$4" >"$f.run" || exit 1
     echo "$id" >"$f.id"
