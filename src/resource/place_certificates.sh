@@ -41,7 +41,7 @@ put() {
     if [ "$mode" = check ]; then
         [ "$(sha256sum)" = "$(sha256sum 2>/dev/null <"$1")" ] && [ "$(stat -c '%a %u' "$1")" = "$2 0" ] || echo "$1"
     else
-        mkdir -p -m 755 "${1%/*}" && cat >"$1.provision-partial" && chown 0:0 "$1.provision-partial" &&
+        (umask 022 && mkdir -p "${1%/*}") && cat >"$1.provision-partial" && chown 0:0 "$1.provision-partial" &&
             chmod "$2" "$1.provision-partial" && sync "$1.provision-partial" && mv -f "$1.provision-partial" "$1" || exit 1
     fi
 }

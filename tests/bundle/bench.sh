@@ -53,16 +53,16 @@ hand() { # what a careful engineer's script does, one after the other
     done
 }
 export -f hand; export work files images registry
-best_hand= best_ours=
-for round in 1 2; do
+best_hand='' best_ours=''
+for _ in 1 2; do
     rm -rf "$work/hand"; read -r s _ <<<"$(seconds bash -c hand)"; best_hand=$(printf '%s\n' $best_hand "$s" | sort -n | head -n 1)
     rm -rf "$work/cache" "$work/bundle"; read -r s _ _ rss <<<"$(PROVISION_CACHE=$work/cache seconds "$provision" bundle build -i "$work/inventory.toml" -l "$lock" -o "$work/bundle")"; best_ours=$(printf '%s\n' $best_ours "$s" | sort -n | head -n 1)
 done
 bytes=$(find "$work/bundle/blobs" -type f -printf '%s\n' | awk '{n += $1} END {print n}')
 awk -v h="$best_hand" -v o="$best_ours" -v b="$bytes" -v r="$rss" 'BEGIN { printf "build: %.0f MB/s, by curl, sha256sum and skopeo %.0f MB/s: %.2f times as fast (%.0f MB, peak %d MB)\n", b/o/1e6, b/h/1e6, h/o, b/1e6, r/1024 }'
 
-read -r hs hu hy _ <<<"$(seconds bash -c "find '$work/bundle/blobs' -type f -print0 | xargs -0 -n 4 -P 1 sha256sum")"
-read -r os ou oy _ <<<"$(seconds taskset -c 0 "$provision" bundle verify "$work/bundle")"
+read -r hs _ <<<"$(seconds bash -c "find '$work/bundle/blobs' -type f -print0 | xargs -0 -n 4 -P 1 sha256sum")"
+read -r os _ <<<"$(seconds taskset -c 0 "$provision" bundle verify "$work/bundle")"
 read -r o2 _ _ _ <<<"$(seconds "$provision" bundle verify "$work/bundle")"
 awk -v b="$bytes" -v h="$hs" -v o="$os" -v t="$o2" -v n="$(nproc)" 'BEGIN { printf "verify: %.0f MB/s on one core, sha256sum %.0f MB/s: ratio %.2f; on %d cores %.0f MB/s: %.2f times one core\n", b/o/1e6, b/h/1e6, h/o, n, b/t/1e6, o/t }'
 
@@ -74,7 +74,7 @@ tag=$(awk -F'"' '/^name = .*kube-proxy:/{sub(/.*:/, "", $2); print $2; exit}' "$
 blob=$(curl -sf -H 'Accept: application/vnd.oci.image.manifest.v1+json' "127.0.0.1:$registry/v2/$image/manifests/$tag" | grep -o '"digest":"sha256:[0-9a-f]*","size":[0-9]*' | sort -t: -k4 -n | tail -n 1 | grep -o 'sha256:[0-9a-f]*')
 for what in "manifests/$tag 2000" "blobs/$blob 200"; do
     read -r path n <<<"$what"
-    read -r dr dt df <<<"$(per "http://127.0.0.1:$registry/v2/$image/$path" "$n")"
+    read -r dr dt _ <<<"$(per "http://127.0.0.1:$registry/v2/$image/$path" "$n")"
     read -r or ot of <<<"$(per "http://127.0.0.1:$serve/v2/$image/$path" "$n")"
     awk -v k="${path%%/*}" -v dr="$dr" -v dt="$dt" -v or="$or" -v ot="$ot" -v f="$of" -v n="$n" 'BEGIN { printf "serve %s: %.0f requests/s, %.0f MB/s; docker-registry %.0f, %.0f: ratio %.2f (%d requests, %d failed)\n", k, or, ot, dr, dt, or/dr, n, f }'
 done

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Writes through the endpoint as this node has it, and writes once more what failed. Keeps in /run/writes how many went
 # well, how many at the second try and how many not at all.
 n=0 well=0 again=0 lost=0

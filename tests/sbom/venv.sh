@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced: $VENV, a Python environment with the validators of both forms of bills and a reader of images and bills, kept
 # under ~/.cache/provision. Needs Debian's python3-venv, and PyPI (or a mirror that pip is set up for) once.
 VENV="${HOME:?}/.cache/provision/venv"
