@@ -28,9 +28,7 @@ mod upgrade;
 #[path = "lab/watch.rs"]
 mod watch;
 
-use std::time::Duration;
-
-use harness::{Lab, same, stderr, stdout};
+use harness::{Lab, same, stderr, stdout, wait_for};
 
 #[test]
 #[ignore = "needs root and podman; run by tests/run"]
@@ -318,12 +316,10 @@ fn lost_host(lab: &Lab) {
     let report = || lab.kubectl(&lab.file("admin.conf"), &["get", "node", "w1", "-o", report]);
     let last = report().split_once(' ').unwrap().1.to_owned();
     lab.power_on("w1");
-    let is_back = (0..90).any(|_| {
-        std::thread::sleep(Duration::from_secs(1));
+    wait_for("w1 to report again", 90, || {
         let now = report();
-        now.starts_with("True") && !now.ends_with(&last)
+        if now.starts_with("True") && !now.ends_with(&last) { Ok(()) } else { Err(now) }
     });
-    assert!(is_back, "{}", report());
     lab.applied();
     lab.settled();
 }

@@ -101,14 +101,5 @@ pub fn page(lab: &Lab) -> String {
 ip=$(kubectl -n hello get service hello -o jsonpath='{.spec.clusterIP}')
 kubectl -n hello exec deploy/hello -c web -- busybox wget -qO- http://$ip/";
     // The kube-proxy of the pod's node may learn of a new endpoint a moment after helm did.
-    let mut said = String::new();
-    for _ in 0..10 {
-        let (ok, text) = lab.exec("cp1", ASK);
-        if ok {
-            return text.trim().to_owned();
-        }
-        said = text;
-        std::thread::sleep(std::time::Duration::from_secs(1));
-    }
-    panic!("the Service does not answer: {said}");
+    lab.until("cp1", "the Service hello to answer", 20, ASK).trim().to_owned()
 }

@@ -1,6 +1,6 @@
 //! An etcd beside Kubernetes, on real systemd and real etcd.
 
-use crate::harness::{Lab, stderr, stdout};
+use crate::harness::{Lab, stderr};
 
 const KUBECTL: &str = "kubectl --kubeconfig /etc/kubernetes/admin.conf";
 const UNIT: &str = "provision-etcd.service";
@@ -73,10 +73,8 @@ fn changed_while_the_api_is_asked(lab: &Lab) {
     let (_, steps) = lab.plan();
     println!("   {:?}", lab.changes(&steps));
     applied(lab);
-    lab.must(
-        "cp1",
-        "touch /tmp/enough; for i in 1 2 3 4 5 6 7 8 9 10; do [ -s /tmp/beats ] && exit 0; sleep 1; done; exit 1",
-    );
+    lab.must("cp1", "touch /tmp/enough");
+    lab.until("cp1", "the end of the writer", 20, "test -s /tmp/beats");
     println!("   writes: {}", lab.exec("cp1", "cat /tmp/beats; wc -l </tmp/errors").1.replace('\n', " "));
     lab.must("cp1", "! cat /tmp/failed");
     for node in ["w1", "w2", "w3"] {

@@ -27,6 +27,26 @@ pub fn same(before: &str, after: &str, what: &str) {
     assert!(gone.is_empty() && new.is_empty(), "{what}:\ngone: {gone:#?}\nnew: {new:#?}");
 }
 
+/// Waits up to `seconds` of a machine of ordinary speed until `look` succeeds, and returns what it saw. What was waited for and what
+/// was last seen are said when the time is over.
+pub fn wait_for<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let (begun, limit) = (std::time::Instant::now(), patience(seconds));
+    loop {
+        let last = match look() {
+            Ok(seen) => return seen,
+            Err(last) => last,
+        };
+        assert!(begun.elapsed() < limit, "timed out after {} s waiting for {what}; last seen: {last}", limit.as_secs());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// So many seconds of a machine of ordinary speed, as long as they are on this one: `tests/run` measures how slow it is.
+pub fn patience(seconds: u64) -> Duration {
+    let slowness = std::env::var("PROVISION_TEST_SLOWNESS").map_or(1.0, |s| s.parse::<f64>().unwrap());
+    Duration::from_secs(seconds).mul_f64(slowness.max(1.0))
+}
+
 /// A blob with one byte flipped.
 pub struct Flipped {
     pub digest: String,
@@ -216,11 +236,9 @@ impl Lab {
     /// found for some seconds.
     fn answers(&self, node: &str) {
         let address = format!("{}:22", self.address(node)).parse().unwrap();
-        let up = (0..60).any(|_| {
-            std::thread::sleep(Duration::from_millis(500));
-            std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+        wait_for(&format!("sshd of {node}"), 60, || {
+            std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).map_err(|e| e.to_string())
         });
-        assert!(up, "{node} does not come back");
     }
 
     /// A node burns down: its container and its disk are gone.
@@ -289,6 +307,14 @@ impl Lab {
     pub fn exec(&self, node: &str, line: &str) -> (bool, String) {
         let out = podman(&["exec", &self.container(node), "sh", "-c", line]);
         (out.status.success(), stdout(&out) + &stderr(&out))
+    }
+
+    /// Waits until a shell line succeeds on a node, and returns what it printed.
+    pub fn until(&self, node: &str, what: &str, seconds: u64, line: &str) -> String {
+        wait_for(&format!("{what} on {node}"), seconds, || match self.exec(node, line) {
+            (true, text) => Ok(text),
+            (false, text) => Err(format!("`{line}`: {text}")),
+        })
     }
 
     pub fn must(&self, node: &str, line: &str) {

@@ -3,19 +3,18 @@
 
 use std::process::Output;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use super::harness::{Lab, stderr, stdout};
-use super::upgrade::{Reader, WORKLOAD, ask};
+use super::harness::{Lab, patience, stderr, stdout};
+use super::upgrade::{Reader, WORKLOAD, answers};
 
-/// The lab's inventory without these hosts, and with a drain that ends soon after a pod's own grace of 30 s.
+/// The lab's inventory without these hosts, and with a drain that ends soon after a pod's own grace of 10 s.
 fn without(lab: &Lab, file: &str, hosts: &[&str]) -> String {
     lab.edited(file, |text| {
         let mut parts = text.split("\n[[hosts]]\n");
         let head = parts.next().unwrap().to_owned();
         let stays = |h: &&str| !hosts.iter().any(|name| h.starts_with(&format!("name = \"{name}\"")));
         let rest: String = parts.filter(stays).map(|h| format!("\n[[hosts]]\n{h}")).collect();
-        format!("{head}{rest}\n[upgrade.drain]\ntimeout_s = 60\n")
+        format!("{head}{rest}\n[upgrade.drain]\ntimeout_s = {}\n", patience(30).as_secs())
     })
 }
 
@@ -112,17 +111,13 @@ fn a_worker_goes(lab: &Lab, inventory: &str) {
     let strict = WORKLOAD.replace("minAvailable: 1", "minAvailable: 2");
     lab.must("cp1", &format!("cat >/run/web.yaml <<'EOF'\n{strict}\nEOF"));
     kubectl(lab, "cp1", "apply -f /run/web.yaml");
-    kubectl(lab, "cp1", "rollout status deploy/web --timeout=120s");
+    kubectl(lab, "cp1", "rollout status deploy/web --timeout=300s");
     let places =
         || kubectl(lab, "cp1", "get pods -l app=web -o 'jsonpath={range .items[*]}{.spec.nodeName}{\"\\n\"}{end}'");
     assert_eq!(names(&places()), ["w1", "w2"]);
     let doors: Vec<_> =
         ["cp2", "cp3", "w1"].iter().map(|n| format!("{}:30080", lab.address(n)).parse().unwrap()).collect();
-    let answered = (0..30).any(|_| {
-        std::thread::sleep(Duration::from_secs(1));
-        doors.iter().all(|d| ask(*d).is_ok())
-    });
-    assert!(answered, "the workload does not answer");
+    answers(&doors);
     let reader = Reader::start(doors);
     let remove = || lab.provision(&["node", "remove", "w2", "--confirm", "w2", "-i", inventory, "-b", &lab.bundle()]);
     let out = remove();
@@ -143,7 +138,7 @@ fn a_worker_goes(lab: &Lab, inventory: &str) {
     assert!(stdout(&out).contains("its host is bare") && stdout(&out).contains("grown.toml:"), "{}", stdout(&out));
     lab.must("w2", "! ls /etc/kubernetes /var/lib/kubelet /etc/provision /usr/local/bin/kubelet 2>/dev/null");
     lab.must("w1", &format!("! grep -r '{}' /etc/systemd/system/provision-pod-routes.service", lab.address("w2")));
-    kubectl(lab, "cp1", "rollout status deploy/web --timeout=60s");
+    kubectl(lab, "cp1", "rollout status deploy/web --timeout=300s");
     let (asked, failed) = (reader.well.load(Ordering::Relaxed), reader.failed.load(Ordering::Relaxed));
     println!("   asked {asked} times, {failed} failed");
     assert!(asked > 50 && failed == 0, "{failed} of {} requests failed", asked + failed);

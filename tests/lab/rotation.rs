@@ -33,7 +33,8 @@ pub fn another_ca(lab: &Lab) {
     watch.follow();
     // Killed with half of the control planes switched.
     let mut killed = lab.spawn(&[&command[..], &["--until", "switch"]].concat());
-    lab.must("cp1", "for n in $(seq 600); do grep -q switch /etc/kubernetes/pki/rotation-kubernetes/reached && exit 0; sleep 0.5; done; exit 1");
+    let switched = "grep switch /etc/kubernetes/pki/rotation-kubernetes/reached";
+    lab.until("cp1", "the switch of the first control plane", 300, switched);
     killed.kill().unwrap();
     killed.wait().unwrap();
     through(&["--until", "switch"]);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::harness::{Lab, stderr, stdout};
+use super::harness::{Lab, patience, stderr, stdout, wait_for};
 
 pub const FROM: &str = "v1.20.2";
 pub const TO: &str = "1.20.5";
@@ -65,6 +65,13 @@ pub fn ask(node: SocketAddr) -> std::io::Result<()> {
     Err(std::io::Error::other(format!("it said {said:?}")))
 }
 
+/// Waits until the workload answers through each of these.
+pub fn answers(doors: &[SocketAddr]) {
+    for door in doors {
+        wait_for(&format!("the workload at {door}"), 60, || ask(*door).map_err(|e| e.to_string()));
+    }
+}
+
 fn kubectl(lab: &Lab, line: &str) -> String {
     let (ok, text) = lab.exec("cp1", &format!("kubectl --kubeconfig /etc/kubernetes/admin.conf {line}"));
     assert!(ok, "kubectl {line}: {text}");
@@ -118,8 +125,12 @@ pub fn lives(lab: &Lab) {
     let inventory = lab.file(&format!("{TO}/inventory.toml"));
     let bundle = lab.file(&format!("{TO}/bundle"));
     let mut text = std::fs::read_to_string(&inventory).unwrap();
-    text += "\n[upgrade]\nsoak_s = 5\ngate_timeout_s = 90\n[upgrade.drain]\ntimeout_s = 120\n\
-             [[upgrade.gates]]\nname = \"site\"\ncommand = \"test ! -e /run/gate-closed\"\n";
+    text += &format!(
+        "\n[upgrade]\nsoak_s = 5\ngate_timeout_s = {}\n[upgrade.drain]\ntimeout_s = {}\n\
+             [[upgrade.gates]]\nname = \"site\"\ncommand = \"test ! -e /run/gate-closed\"\n",
+        patience(90).as_secs(),
+        patience(120).as_secs()
+    );
     std::fs::write(&inventory, text).unwrap();
     let both = ["-i", &inventory, "-b", &bundle];
     let apply = || lab.provision(&[&["apply", "-y"][..], &both].concat());
@@ -132,12 +143,10 @@ pub fn lives(lab: &Lab) {
     let strict = WORKLOAD.replace("minAvailable: 1", "minAvailable: 2");
     lab.must("cp1", &format!("cat >/run/web.yaml <<'EOF'\n{strict}\nEOF"));
     kubectl(lab, "apply -f /run/web.yaml");
-    kubectl(lab, "rollout status deploy/web --timeout=60s");
-    let answered = (0..30).any(|_| {
-        std::thread::sleep(Duration::from_secs(2));
-        lab.nodes().iter().all(|n| ask(format!("{}:30080", lab.address(n)).parse().unwrap()).is_ok())
-    });
-    assert!(answered, "the workload does not answer through every node");
+    kubectl(lab, "rollout status deploy/web --timeout=300s");
+    let doors: Vec<SocketAddr> =
+        lab.nodes().iter().map(|n| format!("{}:30080", lab.address(n)).parse().unwrap()).collect();
+    answers(&doors);
     let out = lab.provision(&[&["plan"][..], &both].concat());
     assert_eq!(out.status.code(), Some(5), "{}{}", stdout(&out), stderr(&out));
     assert!(stderr(&out).contains("default/web"), "{}", stderr(&out));
@@ -151,8 +160,7 @@ pub fn lives(lab: &Lab) {
         &format!("umask 077; cat >/run/admin.conf <<'EOF'\n{admin}\nEOF\ncat >/run/writer.sh <<'EOF'\n{WRITER}\nEOF"),
     );
     lab.must("w1", "systemd-run --quiet --unit lab-writer --setenv=PATH=\"$PATH:/usr/local/bin\" sh /run/writer.sh");
-    let reader =
-        Reader::start(lab.nodes().iter().map(|n| format!("{}:30080", lab.address(n)).parse().unwrap()).collect());
+    let reader = Reader::start(doors);
 
     // The canary's kube-proxy image is broken: the control planes are through, the worker is back, nobody else was begun.
     let (code, said) = lab.disturbed(&both, "upgrade-worker/w1/version", 0, |_| break_proxy(lab));
@@ -180,7 +188,8 @@ pub fn lives(lab: &Lab) {
     settings_are_rolled(lab, &inventory, apply);
     is_done();
 
-    lab.must("w1", "touch /run/stop; while systemctl is-active --quiet lab-writer; do sleep 0.2; done");
+    lab.must("w1", "touch /run/stop");
+    lab.until("w1", "the end of the writer", 60, "! systemctl is-active lab-writer");
     let (_, writes) = lab.exec("w1", "cat /run/writes");
     let (well, failed) = (reader.well.load(Ordering::Relaxed), reader.failed.load(Ordering::Relaxed));
     println!("   asked {well} times, {failed} failed; writes (well, at the second try, lost): {}", writes.trim());

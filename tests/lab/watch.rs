@@ -48,7 +48,7 @@ impl<'a> Watch<'a> {
             let run = "systemd-run --quiet --setenv=PATH=\"$PATH:/usr/local/bin\"";
             lab.must("w1", &format!("{run} --unit lab-{name} sh /run/{name}.sh"));
         }
-        lab.must("w1", "for i in $(seq 60); do grep -q watched- /run/seen && exit 0; sleep 0.5; done; exit 1");
+        lab.until("w1", "the first object to be seen by the watch", 30, "grep -m1 watched- /run/seen");
         this
     }
 
@@ -63,15 +63,14 @@ impl<'a> Watch<'a> {
 
     /// Ends it: one retry cured each request that failed, and every object that was written was seen.
     pub fn end(self) {
-        let stop = "touch /run/stop; while systemctl is-active --quiet lab-writer; do sleep 0.2; done";
-        self.lab.must("w1", stop);
+        self.lab.must("w1", "touch /run/stop");
+        self.lab.until("w1", "the end of the writer", 60, "! systemctl is-active lab-writer");
         let (_, writes) = self.lab.exec("w1", "cat /run/writes");
         let counts: Vec<u32> = writes.split_whitespace().map(|n| n.parse().unwrap()).collect();
         let [well, again, lost] = counts.as_slice() else { panic!("{writes}") };
         let made = well + again + lost;
-        let last =
-            format!("for i in $(seq 60); do grep -qx watched-{made} /run/seen && exit 0; sleep 0.5; done; exit 1");
-        self.lab.must("w1", &last);
+        let last = format!("grep -x watched-{made} /run/seen || {{ tail -n 3 /run/seen; exit 1; }}");
+        self.lab.until("w1", "the last object to be seen by the watch", 30, &last);
         let (_, unseen) = self
             .lab
             .exec("w1", &format!("for n in $(seq {made}); do grep -qx watched-$n /run/seen || echo watched-$n; done"));
