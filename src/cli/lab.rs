@@ -56,7 +56,7 @@ async fn lab_up(up: &LabUp, global: &Global) -> Result<ExitCode> {
         with: up.with.clone(),
     };
     let begun = Instant::now();
-    let LabFiles { state, upstream } = lab::prepare(&options).await?;
+    let LabFiles { made, state, upstream } = lab::prepare(&options).await?;
     eprintln!("lab: hosts and upstream ready after {:.0} s", begun.elapsed().as_secs_f64());
     let inv = load(&state.inventory())?;
     make_bundle(&inv, &state, &state, global).await?;
@@ -66,7 +66,7 @@ async fn lab_up(up: &LabUp, global: &Global) -> Result<ExitCode> {
         upstream.stop().await?;
     }
     if let Some(version) = &up.also {
-        let (other, upstream) = lab::another(&options, &state, version, ports).await?;
+        let (other, upstream) = lab::another(&options, &state, &made, version, ports).await?;
         make_bundle(&load(&other.inventory())?, &other, &state, global).await?;
         if let Some(upstream) = upstream {
             upstream.stop().await?;

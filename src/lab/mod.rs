@@ -14,5 +14,5 @@ mod upstream;
 pub use node::{NODE_LABEL, NewNode, destroy, list, remove, start};
 pub use source::Source;
 pub use state::{LabState, lab_dir};
-pub use up::{LabFiles, LabOptions, another, prepare, sign};
+pub use up::{LabFiles, LabOptions, Made, another, prepare, sign};
 pub use upstream::Upstream;

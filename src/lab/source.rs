@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::process::run;
-use crate::bundle::cache_dir;
+use crate::bundle::{Digest, cache_dir};
 use crate::error::{Context as _, Error, FailedCommand, Kind, Result};
 use crate::version::KubeVersion;
 
@@ -36,6 +36,11 @@ pub(super) struct Parts {
 }
 
 impl Parts {
+    /// Reads what the script prints at its end: `key=value` lines.
+    pub(super) fn read(text: &str) -> Self {
+        let pairs = text.lines().filter_map(|l| l.split_once('='));
+        Self { values: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect() }
+    }
     pub(super) fn get(&self, key: &str) -> &str {
         self.values.get(key).map_or("", String::as_str)
     }
@@ -110,11 +115,13 @@ impl Source {
                     .into_owned()
             }
         };
+        // What another version of the script laid out is not taken for what this one would.
+        let recipe = Digest::of(SCRIPT.as_bytes()).short().to_owned();
         // Its progress goes to the terminal as it comes: the build takes minutes.
         let output = Command::new("sh")
             .args(["-c", SCRIPT, "debian.sh"])
             .arg(&cache)
-            .args([version, &dist])
+            .args([&recipe, version, &dist])
             .stderr(std::process::Stdio::inherit())
             .kill_on_drop(true)
             .output()
@@ -125,10 +132,7 @@ impl Source {
                 .command(FailedCommand::new("debian.sh", output.status.to_string(), "its output is above"))
                 .hint(format!("the parts that are done are kept in {}", cache.display())));
         }
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let values =
-            text.lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-        Ok(Some(Parts { values }))
+        Ok(Some(Parts::read(&String::from_utf8_lossy(&output.stdout))))
     }
 }
 

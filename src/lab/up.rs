@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::inventory::{inventory, of_version};
+use super::inventory::inventory;
 use super::needs::ensure;
 use super::node::{NewNode, image, list, network, reach, remove, start};
 use super::process::run;
-use super::source::{Source, versions_in};
+use super::source::{Parts, Source, versions_in};
 use super::state::{LabState, lab_dir};
 use super::upstream::Upstream;
 use crate::bundle::{Bundle, SigningKey};
@@ -39,8 +39,19 @@ pub(super) struct MadeNode {
     pub(super) host_key: String,
 }
 
+/// What was made for a lab and stays the same whatever version of Kubernetes its hosts get.
+pub struct Made {
+    pub(super) nodes: Vec<MadeNode>,
+    /// The SSH private key's path.
+    pub(super) key_file: String,
+    /// The signer's public key.
+    pub(super) signer: String,
+}
+
 /// A lab that is ready for `bundle lock`.
 pub struct LabFiles {
+    /// What its inventories name.
+    pub made: Made,
     /// Its files.
     pub state: LabState,
     /// The local upstream; it ends when this is dropped.
@@ -119,13 +130,25 @@ pub async fn prepare(options: &LabOptions) -> Result<LabFiles> {
     .try_collect()
     .await?;
     reach(&options.name, &prefix).await?;
+    let made = Made { nodes, key_file: key, signer };
     let local = parts.as_ref().zip(upstream.as_ref());
-    let mut text = inventory(options, &version, &nodes, &key, &signer, local);
+    write_inventory(&state, options, &version, &made, local)?;
+    Ok(LabFiles { made, state, upstream })
+}
+
+fn write_inventory(
+    state: &LabState,
+    options: &LabOptions,
+    version: &str,
+    made: &Made,
+    local: Option<(&Parts, &Upstream)>,
+) -> Result<()> {
+    let mut text = inventory(options, version, made, local);
     if let Some(path) = &options.with {
         text = super::overlay::overlay(&text, &crate::inventory::read(path)?, path)?;
     }
-    std::fs::write(state.inventory(), text).context(|| "failed to write the lab's inventory".into())?;
-    Ok(LabFiles { state, upstream })
+    let to = state.inventory();
+    std::fs::write(&to, text).context(|| format!("failed to write the lab's inventory {}", to.display()))
 }
 
 /// Makes the upstream of another version of Kubernetes at the addresses that the lab's inventory names, which must be free
@@ -133,6 +156,7 @@ pub async fn prepare(options: &LabOptions) -> Result<LabFiles> {
 pub async fn another(
     options: &LabOptions,
     state: &LabState,
+    made: &Made,
     version: &str,
     ports: Option<(u16, u16)>,
 ) -> Result<(LabState, Option<Upstream>)> {
@@ -145,14 +169,12 @@ pub async fn another(
             .hint(format!("put its release binaries into {}", dir.join(format!("v{version}")).display()))
             .hint("beside them v and its own version is the name of a directory for what the lab comes up with"));
     }
-    let text = std::fs::read_to_string(state.inventory()).context(|| "failed to read the lab's inventory".into())?;
     let parts = source.parts(version).await?;
     let upstream = match &parts {
         Some(parts) => Some(Upstream::start(parts, ports).await?),
         None => None,
     };
     let other = state.of_version(version)?;
-    let text = of_version(&text, version, parts.as_ref());
-    std::fs::write(other.inventory(), text).context(|| "failed to write the inventory of the other version".into())?;
+    write_inventory(&other, options, version, made, parts.as_ref().zip(upstream.as_ref()))?;
     Ok((other, upstream))
 }
