@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::args::{Global, Inputs};
 use super::confirm;
-use super::survey::{Hosts, connect, load, open_bundle, survey};
+use super::survey::{Hosts, bundle_of, connect, load, open_bundle, survey};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::exec::{self, Cancel, Context, HostRunner, Journal, Lease, Options, RetryPolicy, Sink, new_operation_id};
@@ -17,7 +17,7 @@ use crate::report::{Format, Tee, reporter};
 
 pub(super) async fn apply(inputs: &Inputs, saved: Option<&Path>, yes: bool, global: &Global) -> Result<ExitCode> {
     let inv = load(&inputs.inventory.inventory)?;
-    let bundle = open_bundle(&inputs.bundle, &inv)?;
+    let bundle = open_bundle(&bundle_of(inputs)?, &inv)?;
     let saved = saved.map(read_plan).transpose()?;
     let _lease = Lease::acquire(&inv.cluster.name, "apply")?;
     let hosts = connect(&inv.machines(), global).await?;

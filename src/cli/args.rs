@@ -57,9 +57,9 @@ pub struct Inputs {
     /// The inventory
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// The bundle: a directory, a tar, or a volume of a split tar
+    /// The bundle: a directory, a tar, or a volume of a split tar [default: `bundle` beside the inventory]
     #[arg(short, long, value_name = "PATH", env = "PROVISION_BUNDLE")]
-    pub bundle: PathBuf,
+    pub bundle: Option<PathBuf>,
 }
 
 /// Where a bundle is written to.

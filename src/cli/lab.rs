@@ -75,7 +75,7 @@ async fn lab_up(up: &LabUp, global: &Global) -> Result<ExitCode> {
     eprintln!("lab: bundle built, verified and signed after {:.0} s", begun.elapsed().as_secs_f64());
     let (inventory, bundle, dir) = (state.inventory(), state.bundle(), state.dir.display());
     if !up.no_apply {
-        let inputs = Inputs { inventory: InventoryArg { inventory: inventory.clone() }, bundle: bundle.clone() };
+        let inputs = Inputs { inventory: InventoryArg { inventory: inventory.clone() }, bundle: Some(bundle.clone()) };
         apply(&inputs, None, true, global).await?;
         let text = super::kubeconfig::fetch(&inv, global).await?;
         crate::exec::write_private(&state.kubeconfig(), text.as_bytes())?;
