@@ -1,6 +1,6 @@
 //! An etcd beside Kubernetes, on real systemd and real etcd.
 
-use crate::harness::{Lab, stderr, stdout};
+use crate::harness::{Lab, stderr};
 
 const KUBECTL: &str = "kubectl --kubeconfig /etc/kubernetes/admin.conf";
 const UNIT: &str = "provision-etcd.service";
