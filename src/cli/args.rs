@@ -411,6 +411,9 @@ pub struct LabUp {
     /// More of the inventory, laid over the lab's own: charts, packages, settings to try
     #[arg(long, value_name = "FILE")]
     pub with: Option<PathBuf>,
+    /// The operating system of the nodes
+    #[arg(long, value_enum, value_name = "OS", default_value_t)]
+    pub os: crate::lab::Os,
     /// Stop before apply: hosts, inventory and bundle are ready
     #[arg(long)]
     pub no_apply: bool,

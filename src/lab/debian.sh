@@ -18,7 +18,7 @@ mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*
 say() { echo "lab: $*" >&2; }
 # Two runs with one cache would remove each other's partial files.
 exec 9>"$cache/.lock"
-flock -n 9 || { say "waiting for another \`lab up\` that makes the same parts"; flock 9; }
+flock -n 9 || { say "wait for another \`lab up\` that makes the same parts"; flock 9; }
 
 # 1. Kubernetes, from Debian's source package: it is the whole vendored tree.
 bins=$cache/kubernetes-$version
@@ -29,7 +29,7 @@ if [ -n "$dist" ] && [ ! -e "$bins/.ready" ]; then
 fi
 src=$cache/kubernetes-src
 if [ -z "$dist" ] && [ ! -e "$src/.ready" ]; then
-    say "fetching Debian's source package kubernetes"
+    say "fetch Debian's source package kubernetes (once)"
     rm -rf "$src" && mkdir -p "$src/lists/partial"
     echo "deb-src [signed-by=$keyring] $mirror $suite main" >"$src/sources.list"
     apt="apt-get -q -o Dir::Etc::sourcelist=$src/sources.list -o Dir::Etc::sourceparts=- -o Dir::State::lists=$src/lists -o APT::Sandbox::User=root"
@@ -45,7 +45,7 @@ if [ -z "$dist" ] && [ -e "$bins/.ready" ] && [ "$("$bins/kubeadm" version -o sh
     rm -rf "$bins" "$cache/www-$version" "$cache/www-$version-"* "$cache/images-$version" "$cache/images-$version-"*
 fi
 if [ ! -e "$bins/.ready" ]; then
-    say "building Kubernetes $version (about 5 minutes on 2 cores)"
+    say "build Kubernetes $version from source (6 to 15 minutes on 2 cores, once)"
     minor=${version#*.} && minor=${minor%%.*}
     what="cmd/kubeadm cmd/kubelet cmd/kubectl cmd/kube-apiserver cmd/kube-controller-manager cmd/kube-scheduler cmd/kube-proxy"
     # The source was exported from git and names its own version, which goes before the environment, but not before a file.
@@ -65,7 +65,7 @@ fi
 # 2. Everything else, from Debian's binary packages in one root file system.
 parts=$cache/parts-$recipe
 if [ ! -e "$parts/.ready" ]; then
-    say "installing containerd, runc, CNI plugins, etcd, haproxy, busybox into a root file system"
+    say "install containerd, runc, CNI plugins, etcd, haproxy, busybox into a root file system (1 minute, once)"
     rm -rf "$parts"
     mmdebstrap --variant=minbase --skip=check/empty \
         --include=containerd,runc,containernetworking-plugins,etcd-server,etcd-client,haproxy,busybox,iptables,conntrack,ipset,kmod \
@@ -110,7 +110,7 @@ case $etcd_image in "etcd:$etcd_v-"*) ;; *) etcd_image_tag=$etcd_v-0 etcd_image=
 # 3. The upstream sites' trees, with their checksum files in the form each publishes.
 www=$cache/www-$version-$recipe
 if [ ! -e "$www/.ready" ]; then
-    say "laying out the upstream tree"
+    say "lay out the download sites for $version (half a minute, once)"
     rm -rf "$www.partial" && mkdir -p "$www.partial" && cd "$www.partial"
     pack() { # OUT DIR: a reproducible tar of everything in DIR
         tar --force-local --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$2" -cf - . | gzip -n -1 >"$1"
@@ -138,7 +138,7 @@ fi
 # 4. Images: one OCI layout that skopeo fills the lab's registry from. No times inside: the same parts, the same digests.
 images=$cache/images-$version-$recipe
 if [ ! -e "$images/.ready" ]; then
-    say "assembling images"
+    say "assemble the images for $version (half a minute, once)"
     rm -rf "$images.partial" && mkdir -p "$images.partial/blobs/sha256" && cd "$images.partial"
     echo '{"imageLayoutVersion":"1.0.0"}' >oci-layout
     : >entries

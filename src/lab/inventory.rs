@@ -154,6 +154,7 @@ mod tests {
             source: None,
             endpoint: "haproxy".into(),
             with: None,
+            os: super::super::node::Os::default(),
         };
         let node = |name: &str, address: &str, role| MadeNode {
             name: name.into(),
