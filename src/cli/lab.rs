@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use super::apply::apply;
+use super::apply::apply_to_new_hosts;
 use super::args::{Global, Inputs, InventoryArg, LabCommand, LabUp};
 use super::bundle::sink;
 use super::survey::load;
@@ -79,7 +79,7 @@ async fn lab_up(up: &LabUp, global: &Global) -> Result<ExitCode> {
     eprintln!("lab: bundle built, verified and signed after {:.0} s", begun.elapsed().as_secs_f64());
     if !up.no_apply {
         let inventory = InventoryArg { inventory: state.inventory() };
-        apply(&Inputs { inventory, bundle: Some(state.bundle()) }, None, true, global).await?;
+        apply_to_new_hosts(&Inputs { inventory, bundle: Some(state.bundle()) }, global).await?;
         let text = super::kubeconfig::fetch(&inv, global).await?;
         crate::exec::write_private(&state.kubeconfig(), text.as_bytes())?;
     }
