@@ -21,6 +21,8 @@ mod nodes;
 mod pki;
 #[path = "lab/registry.rs"]
 mod registry;
+#[path = "lab/release.rs"]
+mod release;
 #[path = "lab/rotation.rs"]
 mod rotation;
 #[path = "lab/upgrade.rs"]
@@ -92,7 +94,8 @@ fn a_first_node_endpoint() {
 #[test]
 #[ignore = "needs root and podman; run by tests/run"]
 fn an_upgrade_lives() {
-    let lab = Lab::prepare_from("upgrade", 3, 2, &["--source", "debian", "--also", upgrade::TO]);
+    let more = release::upgrade_args();
+    let lab = Lab::prepare_from("upgrade", 3, 2, &more.iter().map(String::as_str).collect::<Vec<_>>());
     upgrade::lives(&lab);
 }
 

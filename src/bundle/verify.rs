@@ -8,7 +8,7 @@ use super::blob::Blob;
 use super::documents::document_problems;
 use super::form::promised;
 use super::hash::hash_blob;
-use super::manifest::{ArtifactKind, BundleManifest, Digest};
+use super::manifest::{Artifact, ArtifactKind, BundleManifest, Digest};
 use super::packages::missing_packages;
 use super::reach::reached;
 use super::store::Bundle;
@@ -85,6 +85,19 @@ async fn check(blob: Option<&Blob>, digest: &Digest, size: Option<u64>) -> std::
     if found == *digest { Ok(blob.size()) } else { Err(format!("{digest} hashes to {found} ({blob})")) }
 }
 
+/// Whether an archive of etcd lacks the program that works with snapshots: from 3.6 on etcdctl does not any more.
+fn lacks_etcdutl(archive: &Artifact) -> Option<String> {
+    if archive.name != "etcd" || archive.members.iter().any(|m| m.path.rsplit('/').next() == Some("etcdutl")) {
+        return None;
+    }
+    let mut numbers = archive.version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+    let (major, minor) = (numbers.next()?, numbers.next()?);
+    ((major, minor) >= (3, 6)).then(|| {
+        let (version, arch) = (&archive.version, archive.arch_name());
+        format!("etcdutl in the archive of etcd {version} for {arch}: its etcdctl cannot check or restore snapshots")
+    })
+}
+
 /// What the inventory will ask for and the bundle does not hold; empty when it is closed. Pure.
 #[must_use]
 pub fn closure(inv: &Inventory, manifest: &BundleManifest) -> Vec<String> {
@@ -99,7 +112,7 @@ pub fn closure(inv: &Inventory, manifest: &BundleManifest) -> Vec<String> {
     };
     for file in wanted.files {
         match manifest.find(file.kind, file.name, file.arch) {
-            Some(found) if found.version == file.version => {}
+            Some(found) if found.version == file.version => missing.extend(lacks_etcdutl(found)),
             Some(found) => missing.push(format!(
                 "{} {} for {} (it has {})",
                 file.name,
@@ -140,4 +153,39 @@ pub fn closure(inv: &Inventory, manifest: &BundleManifest) -> Vec<String> {
     }
     missing.extend(missing_packages(inv, manifest));
     missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::{Member, Verified};
+
+    #[test]
+    fn an_archive_of_etcd_from_3_6_on_has_to_hold_etcdutl() {
+        let digest = Digest::of(b"etcd");
+        let archive = |version: &str, members: &[&str]| Artifact {
+            kind: ArtifactKind::Archive,
+            name: "etcd".into(),
+            version: version.into(),
+            arch: Some(crate::inventory::Arch::Amd64),
+            digest: digest.clone(),
+            size: 1,
+            source: String::new(),
+            verified: Verified::LockOnly,
+            manifest: digest.clone(),
+            blobs: Vec::new(),
+            members: members
+                .iter()
+                .map(|m| Member { path: format!("etcd-v{version}/{m}"), digest: digest.clone(), size: 1, mode: 0o755 })
+                .collect(),
+        };
+        for old in ["3.4.37", "3.5.21"] {
+            assert_eq!(lacks_etcdutl(&archive(old, &["etcd", "etcdctl"])), None);
+        }
+        for new in ["3.6.0-rc.1", "3.6.8", "4.0.0"] {
+            let said = lacks_etcdutl(&archive(new, &["etcd", "etcdctl"])).unwrap_or_default();
+            assert!(said.starts_with(&format!("etcdutl in the archive of etcd {new} for amd64")), "{said}");
+            assert_eq!(lacks_etcdutl(&archive(new, &["etcd", "etcdctl", "etcdutl"])), None);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::args::{Global, Inputs};
 use super::confirm;
-use super::survey::{Hosts, connect, load, open_bundle, survey};
+use super::survey::{Hosts, bundle_of, connect, load, open_bundle, survey};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::exec::{self, Cancel, Context, HostRunner, Journal, Lease, Options, RetryPolicy, Sink, new_operation_id};
@@ -16,8 +16,23 @@ use crate::plan::{PLAN_FORMAT, Plan, render, render_drift};
 use crate::report::{Format, Tee, reporter};
 
 pub(super) async fn apply(inputs: &Inputs, saved: Option<&Path>, yes: bool, global: &Global) -> Result<ExitCode> {
+    applied(inputs, saved, Shown { plan: true, asks: !yes && saved.is_none() }, global).await
+}
+
+/// The same without the plan and without a question, for hosts that were made for it.
+pub(super) async fn apply_to_new_hosts(inputs: &Inputs, global: &Global) -> Result<ExitCode> {
+    applied(inputs, None, Shown { plan: global.verbose, asks: false }, global).await
+}
+
+/// What people see before anything is carried out.
+struct Shown {
+    plan: bool,
+    asks: bool,
+}
+
+async fn applied(inputs: &Inputs, saved: Option<&Path>, shown: Shown, global: &Global) -> Result<ExitCode> {
     let inv = load(&inputs.inventory.inventory)?;
-    let bundle = open_bundle(&inputs.bundle, &inv)?;
+    let bundle = open_bundle(&bundle_of(inputs)?, &inv)?;
     let saved = saved.map(read_plan).transpose()?;
     let _lease = Lease::acquire(&inv.cluster.name, "apply")?;
     let hosts = connect(&inv.machines(), global).await?;
@@ -34,8 +49,10 @@ pub(super) async fn apply(inputs: &Inputs, saved: Option<&Path>, yes: bool, glob
         print_text(global, "no changes\n");
         return Ok(ExitCode::SUCCESS);
     }
-    print_text(global, &render(&plan, global.verbose));
-    if !yes && saved.is_none() {
+    if shown.plan {
+        print_text(global, &render(&plan, global.verbose));
+    }
+    if shown.asks {
         confirm(&plan)?;
     }
     carry_out(&plan, "apply", inv, hosts, Some(bundle), global).await?;

@@ -57,9 +57,9 @@ pub struct Inputs {
     /// The inventory
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// The bundle: a directory, a tar, or a volume of a split tar
+    /// The bundle: a directory, a tar, or a volume of a split tar [default: `bundle` beside the inventory]
     #[arg(short, long, value_name = "PATH", env = "PROVISION_BUNDLE")]
-    pub bundle: PathBuf,
+    pub bundle: Option<PathBuf>,
 }
 
 /// Where a bundle is written to.
@@ -411,6 +411,9 @@ pub struct LabUp {
     /// More of the inventory, laid over the lab's own: charts, packages, settings to try
     #[arg(long, value_name = "FILE")]
     pub with: Option<PathBuf>,
+    /// The operating system of the nodes
+    #[arg(long, value_enum, value_name = "OS", default_value_t)]
+    pub os: crate::lab::Os,
     /// Stop before apply: hosts, inventory and bundle are ready
     #[arg(long)]
     pub no_apply: bool,

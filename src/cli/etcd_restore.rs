@@ -16,7 +16,7 @@ use super::args_etcd::Restore;
 use super::confirm;
 use super::etcd_snapshot::OF_HOSTS;
 use super::operation::Operation;
-use super::survey::{Hosts, connect, load, open_bundle, refuse, survey};
+use super::survey::{Hosts, bundle_of, connect, load, open_bundle, refuse, survey};
 use crate::backup::{Backup, BackupManifest, identities, read};
 use crate::bundle::{Bundle, Digest};
 use crate::error::{Context as _, Error, Kind, Result};
@@ -40,7 +40,7 @@ pub(super) async fn restore(args: &Restore, global: &Global) -> Result<ExitCode>
             .hint("single control planes come back with `provision apply`, once `provision certs install` gave them certificates"));
     }
     let chosen = chosen(&inv, args.on.as_deref())?;
-    let bundle = open_bundle(&args.inputs.bundle, &inv)?;
+    let bundle = open_bundle(&bundle_of(&args.inputs)?, &inv)?;
     let (backup, mut snapshot) = open(&args.snapshot, args.identity.as_deref())?;
     fits(&backup.manifest, &inv)?;
     let of = &backup.manifest;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::apply::carry_out;
 use super::args::{Global, Inputs};
 use super::reset::refuse_foreign;
-use super::survey::{Hosts, connect, connect_some, load, open_bundle, refuse, survey};
+use super::survey::{Hosts, bundle_of, connect, connect_some, load, open_bundle, refuse, survey};
 use crate::bundle::Bundle;
 use crate::error::{Context as _, Result};
 use crate::exec::Lease;
@@ -41,7 +41,7 @@ impl<'a> Leaving<'a> {
     ) -> Result<Self> {
         let inv = load(&inputs.inventory.inventory)?;
         let rest = without(&inv, &names)?;
-        let bundle = open_bundle(&inputs.bundle, &inv)?;
+        let bundle = open_bundle(&bundle_of(inputs)?, &inv)?;
         let lease = Lease::acquire(&inv.cluster.name, command)?;
         let leaving: Vec<Node> = inv.nodes().into_iter().filter(|n| names.contains(&n.name)).collect();
         let mut hosts = connect(&rest.machines(), global).await.map_err(|e| {

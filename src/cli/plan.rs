@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::{Global, Inputs};
-use super::survey::{connect, load, open_bundle, survey};
+use super::survey::{bundle_of, connect, load, open_bundle, survey};
 use crate::error::{Context as _, Result};
 use crate::plan::render;
 use crate::report::Format;
@@ -14,7 +14,7 @@ const PENDING: u8 = 2;
 
 pub(super) async fn plan(inputs: &Inputs, out: Option<&Path>, detailed: bool, global: &Global) -> Result<ExitCode> {
     let inv = load(&inputs.inventory.inventory)?;
-    let bundle = open_bundle(&inputs.bundle, &inv)?;
+    let bundle = open_bundle(&bundle_of(inputs)?, &inv)?;
     let hosts = connect(&inv.machines(), global).await?;
     let found = survey(&inv, &bundle, &hosts, global.concurrency).await?;
     let json = || serde_json::to_string_pretty(&found).context(|| "failed to write the plan".into());

@@ -1,12 +1,12 @@
 //! Connecting to the hosts and making a plan of what is found: shared by plan, apply, status and the rest.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::StreamExt as _;
 
-use super::args::Global;
+use super::args::{Global, Inputs};
 use super::bundle_verify::trusted;
 use crate::bundle::{Bundle, Digest, addon_gaps, closure, known_addons};
 use crate::error::{Context as _, Error, Result};
@@ -27,6 +27,21 @@ pub(super) fn load(path: &Path) -> Result<Inventory> {
         eprintln!("{}", inventory::render_for_stderr(&path.display().to_string(), &loaded.text, &loaded.warnings));
     }
     Ok(loaded.inventory)
+}
+
+/// The bundle that is named, or the directory `bundle` beside the inventory.
+pub(super) fn bundle_of(inputs: &Inputs) -> Result<PathBuf> {
+    if let Some(named) = &inputs.bundle {
+        return Ok(named.clone());
+    }
+    let beside = inputs.inventory.inventory.with_file_name("bundle");
+    if beside.is_dir() {
+        return Ok(beside);
+    }
+    let error = Error::invalid(format!("no bundle is named, and there is no directory {}", beside.display()));
+    Err(error.hint(
+        "name the bundle with -b PATH, or make it there with `provision bundle lock` and `provision bundle build`",
+    ))
 }
 
 /// Opens a bundle and proves that it is signed as the inventory wants and holds all it will ask for, before any host is
@@ -160,4 +175,29 @@ pub(super) fn refuse(findings: &[Finding]) -> Result<()> {
         bad.iter().map(|f| format!("\n  {}: {}: {} ({})", f.host, f.check, f.message, f.remedy)).collect();
     Err(Error::refused(format!("{} preflight checks failed; nothing was changed:{lines}", bad.len()))
         .hint(first.remedy.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::InventoryArg;
+    use super::*;
+
+    #[test]
+    fn a_bundle_that_is_not_named_is_looked_for_beside_the_inventory() {
+        let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+        let inventory = InventoryArg { inventory: dir.path().join("inventory.toml") };
+        let beside = dir.path().join("bundle");
+        let mut inputs = Inputs { inventory, bundle: None };
+        let error = bundle_of(&inputs).err().map(|e| (e.kind().exit_code(), e.report())).unwrap_or_default();
+        assert!(error.0 == 3 && error.1.contains(&beside.display().to_string()), "{error:?}");
+        assert!(error.1.contains("-b PATH"), "{error:?}");
+        std::fs::create_dir(&beside).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(bundle_of(&inputs).ok(), Some(beside));
+        inputs.bundle = Some("other.tar".into());
+        assert_eq!(bundle_of(&inputs).ok(), Some("other.tar".into()));
+        // An inventory of the working directory.
+        let inputs = Inputs { inventory: InventoryArg { inventory: "inventory.toml".into() }, bundle: None };
+        let said = bundle_of(&inputs).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(said.ends_with("there is no directory bundle"), "{said}");
+    }
 }

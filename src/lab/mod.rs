@@ -5,14 +5,16 @@ mod inventory;
 mod needs;
 mod node;
 mod overlay;
+mod part;
 mod process;
+mod resources;
 mod source;
 mod state;
 mod up;
 mod upstream;
 
-pub use node::{NODE_LABEL, NewNode, destroy, list, remove, start};
+pub use node::{NODE_LABEL, NewNode, Os, destroy, list, remove, start};
 pub use source::Source;
 pub use state::{LabState, lab_dir};
-pub use up::{LabFiles, LabOptions, another, prepare, sign};
+pub use up::{LabFiles, LabOptions, Made, another, prepare, sign};
 pub use upstream::Upstream;

@@ -1,8 +1,10 @@
 //! What the lab needs on the operator's machine, by Debian's package names.
 
+use super::part::reported;
 use super::process::run;
 use super::source::Source;
 use crate::error::{Error, Result};
+use crate::exec::Sink;
 
 /// For the nodes.
 const NODES: &[&str] =
@@ -14,7 +16,7 @@ const BUILD: &[&str] =
     &["golang-go", "golang-github-modern-go-reflect2-dev", "rsync", "jq", "make", "binutils", "dpkg-dev"];
 
 /// Installs what is missing when run as root on Debian; else says which command would.
-pub(super) async fn ensure(source: &Source) -> Result<()> {
+pub(super) async fn ensure(source: &Source, sink: &dyn Sink) -> Result<()> {
     let groups: &[&[&str]] = match source {
         Source::Upstream => &[NODES],
         Source::Dir(_) => &[NODES, UPSTREAM],
@@ -36,12 +38,13 @@ pub(super) async fn ensure(source: &Source) -> Result<()> {
         return Err(Error::refused(format!("the lab needs packages that are not installed: {}", missing.join(", ")))
             .hint(format!("as root: {install}")));
     }
-    eprintln!("lab: installing {}", missing.join(", "));
     // The packages' own services would take ports of this machine: policy-rc.d keeps them from starting.
     let script = format!(
-        "set -e; export DEBIAN_FRONTEND=noninteractive\n\
+        "set -e; export DEBIAN_FRONTEND=noninteractive; exec >&2\n\
+         echo 'lab: install {packages}'\n\
          if [ ! -e /usr/sbin/policy-rc.d ]; then printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d; trap 'rm -f /usr/sbin/policy-rc.d' EXIT; fi\n\
-         {install}"
+         {install}",
+        packages = missing.join(" "),
     );
-    run(&["sh", "-c", &script], "", "install the lab's packages").await.map(drop)
+    reported(sink, &["sh", "-c", &script], &install, "install the lab's packages").await.map(drop)
 }

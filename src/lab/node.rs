@@ -1,8 +1,10 @@
 //! Nodes: podman containers of a Debian root file system with systemd and sshd.
 
+use super::part::{part, reported};
 use super::process::run;
 use crate::bundle::cache_dir;
 use crate::error::{Context as _, Error, Result};
+use crate::exec::Sink;
 
 /// The label on everything a lab makes in podman; its value is the lab's name.
 pub const NODE_LABEL: &str = "provision.lab";
@@ -11,13 +13,45 @@ const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,i
 /// Nodes must not share what identifies a machine, nor fight over the terminal of this one.
 const CUSTOMIZE: &str = "--customize-hook=rm -f \"$1\"/etc/ssh/ssh_host_* \"$1\"/etc/machine-id; : >\"$1\"/etc/machine-id; ln -s /dev/null \"$1\"/etc/systemd/system/getty@.service";
 
-/// Names what an image is made of, so that one made of something else is never taken for it.
-fn recipe() -> String {
-    crate::bundle::Digest::of(format!("{PACKAGES} {CUSTOMIZE}").as_bytes()).short().to_owned()
+/// The operating system of the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Os {
+    /// Debian 12 (bookworm)
+    #[default]
+    #[value(name = "debian-12")]
+    Debian12,
+    /// Debian 13 (trixie)
+    #[value(name = "debian-13")]
+    Debian13,
 }
 
-fn image_name() -> String {
-    format!("localhost/provision-lab-node:{}", recipe())
+impl Os {
+    fn suite(self) -> &'static str {
+        match self {
+            Self::Debian12 => "bookworm",
+            Self::Debian13 => "trixie",
+        }
+    }
+
+    /// Arguments of its init on a machine with cgroup v1, which systemd starts on from 256 on only when it has to.
+    fn init_arguments(self, cgroup_v1: bool) -> &'static [&'static str] {
+        match self {
+            Self::Debian13 if cgroup_v1 => {
+                &["systemd.unified_cgroup_hierarchy=0", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"]
+            }
+            Self::Debian12 | Self::Debian13 => &[],
+        }
+    }
+}
+
+/// Names what an image is made of, so that one made of something else is never taken for it.
+fn recipe(os: Os) -> String {
+    let digest = crate::bundle::Digest::of(format!("{PACKAGES} {CUSTOMIZE}").as_bytes());
+    format!("{}-{}", os.suite(), digest.short())
+}
+
+fn image_name(os: Os) -> String {
+    format!("localhost/provision-lab-node:{}", recipe(os))
 }
 
 /// Runs podman with the runtime that nested cgroups need: crun refuses hybrid hierarchies.
@@ -27,23 +61,27 @@ async fn podman(args: &[&str], stdin: &str, attempted: &str) -> Result<String> {
 }
 
 /// Makes the nodes' image unless it is there.
-pub(super) async fn image() -> Result<()> {
-    let name = image_name();
+pub(super) async fn image(os: Os, sink: &dyn Sink) -> Result<()> {
+    let name = image_name(os);
     if podman(&["image", "exists", &name], "", "look for the node image").await.is_ok() {
         return Ok(());
     }
-    eprintln!("lab: making the nodes' root file system");
     let dir = cache_dir().join("lab");
     std::fs::create_dir_all(&dir).context(|| format!("failed to make {}", dir.display()))?;
-    let tar = dir.join(format!("node-{}.tar", recipe())).to_string_lossy().into_owned();
+    let tar = dir.join(format!("node-{}.tar", recipe(os))).to_string_lossy().into_owned();
     let include = format!("--include={PACKAGES}");
     if !std::path::Path::new(&tar).exists() {
         let partial = format!("{tar}.partial.tar");
-        let argv = ["mmdebstrap", "--quiet", "--variant=minbase", &include, CUSTOMIZE, "bookworm", &partial];
-        run(&argv, "", "make the nodes' root file system").await?;
+        let argv = ["mmdebstrap", "--variant=minbase", &include, CUSTOMIZE, os.suite(), &partial];
+        // The script says what is made; mmdebstrap says itself how far it is.
+        let title = format!("lab: make the nodes' Debian ({}) with systemd and sshd (1 minute, once)", os.suite());
+        let argv: Vec<&str> =
+            ["sh", "-c", "echo \"$1\" >&2; shift; exec \"$@\"", "sh", &title].into_iter().chain(argv).collect();
+        reported(sink, &argv, "mmdebstrap", "make the nodes' root file system").await?;
         std::fs::rename(&partial, &tar).context(|| format!("failed to keep {tar}"))?;
     }
-    podman(&["import", "--quiet", &tar, &name], "", "import the node image").await.map(drop)
+    let import = ["import", "--quiet", &tar, &name];
+    part(sink, "-", "import the node image", podman(&import, "", "import the node image")).await.map(drop)
 }
 
 /// Makes the lab's network, cut off from everything else, and returns its first three octets.
@@ -90,6 +128,8 @@ pub struct NewNode<'a> {
     pub address: &'a str,
     /// The SSH public key that may log in, as a line of `authorized_keys`.
     pub public_key: &'a str,
+    /// Its operating system.
+    pub os: Os,
 }
 
 /// Starts a node, a bare host, and returns its SSH host key, which is a new one each time.
@@ -103,8 +143,8 @@ pub async fn start(node: &NewNode<'_>) -> Result<String> {
     podman(&["volume", "create", "--label", &label, &volume], "", "make a node's volume").await?;
     let network = format!("provision-{}", node.lab);
     // /var is a volume because overlay does not stack on overlay; --no-hosts leaves /etc/hosts an ordinary file.
-    let (mount, image) = (format!("{volume}:/var"), image_name());
-    let args = [
+    let (mount, image) = (format!("{volume}:/var"), image_name(node.os));
+    let mut args = vec![
         "run",
         "-d",
         "--quiet",
@@ -145,6 +185,7 @@ pub async fn start(node: &NewNode<'_>) -> Result<String> {
         &image,
         "/sbin/init",
     ];
+    args.extend(node.os.init_arguments(!std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists()));
     podman(&args, "", &format!("start node {}", node.name)).await?;
     let setup = "set -e\n\
         i=0; until s=$(systemctl is-system-running 2>/dev/null); [ \"$s\" = running ] || [ \"$s\" = degraded ]; do i=$((i+1)); [ $i -lt 300 ] || { systemctl --failed >&2; exit 1; }; sleep 0.2; done\n\

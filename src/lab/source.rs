@@ -1,14 +1,15 @@
 //! Where the lab's Kubernetes comes from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::process::Command;
-
+use super::part::reported;
 use super::process::run;
-use crate::bundle::cache_dir;
-use crate::error::{Context as _, Error, FailedCommand, Kind, Result};
+use crate::bundle::{Digest, cache_dir};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::exec::Sink;
 use crate::version::KubeVersion;
 
 const SCRIPT: &str = include_str!("debian.sh");
@@ -29,6 +30,16 @@ pub enum Source {
     Dir(PathBuf),
 }
 
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Upstream => f.write_str("the upstream sites"),
+            Self::Debian => f.write_str("Debian's source package"),
+            Self::Dir(dir) => write!(f, "{}", dir.display()),
+        }
+    }
+}
+
 /// The parts of a source that is laid out locally.
 #[derive(Debug, Clone)]
 pub(super) struct Parts {
@@ -36,6 +47,11 @@ pub(super) struct Parts {
 }
 
 impl Parts {
+    /// Reads what the script prints at its end: `key=value` lines.
+    pub(super) fn read(text: &str) -> Self {
+        let pairs = text.lines().filter_map(|l| l.split_once('='));
+        Self { values: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect() }
+    }
     pub(super) fn get(&self, key: &str) -> &str {
         self.values.get(key).map_or("", String::as_str)
     }
@@ -97,7 +113,7 @@ impl Source {
     }
 
     /// Makes the parts, or finds them made. `None` for upstream, which has its own.
-    pub(super) async fn parts(&self, version: &str) -> Result<Option<Parts>> {
+    pub(super) async fn parts(&self, version: &str, sink: &dyn Sink) -> Result<Option<Parts>> {
         let cache = cache_dir().join("lab/debian");
         let dist = match self {
             Self::Upstream => return Ok(None),
@@ -110,25 +126,13 @@ impl Source {
                     .into_owned()
             }
         };
-        // Its progress goes to the terminal as it comes: the build takes minutes.
-        let output = Command::new("sh")
-            .args(["-c", SCRIPT, "debian.sh"])
-            .arg(&cache)
-            .args([version, &dist])
-            .stderr(std::process::Stdio::inherit())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .context(|| "failed to make the lab's parts".into())?;
-        if !output.status.success() {
-            return Err(Error::failed("failed to make the lab's parts from Debian's packages")
-                .command(FailedCommand::new("debian.sh", output.status.to_string(), "its output is above"))
-                .hint(format!("the parts that are done are kept in {}", cache.display())));
-        }
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let values =
-            text.lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-        Ok(Some(Parts { values }))
+        // What another version of the script laid out is not taken for what this one would.
+        let recipe = Digest::of(SCRIPT.as_bytes()).short().to_owned();
+        let cache = cache.to_string_lossy().into_owned();
+        let argv = ["sh", "-c", SCRIPT, "debian.sh", &cache, &recipe, version, &dist];
+        let made = reported(sink, &argv, "debian.sh", "make the lab's parts from Debian's packages").await;
+        let text = made.map_err(|e| e.hint(format!("the parts that are done are kept in {cache}")))?;
+        Ok(Some(Parts::read(&text)))
     }
 }
 

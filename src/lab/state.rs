@@ -67,6 +67,16 @@ impl LabState {
     pub fn signer(&self) -> PathBuf {
         self.dir.join("signer")
     }
+    /// The SSH host keys of the nodes.
+    #[must_use]
+    pub fn known_hosts(&self) -> PathBuf {
+        self.dir.join("known_hosts")
+    }
+    /// The kubectl of the bundle.
+    #[must_use]
+    pub fn kubectl(&self) -> PathBuf {
+        self.dir.join("kubectl")
+    }
     /// The admin kubeconfig.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {

@@ -74,6 +74,13 @@ impl Upstream {
         Ok(this)
     }
 
+    /// One that does not run, at these addresses.
+    #[cfg(test)]
+    pub(super) fn named(http: &str, registry: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+        Self { http: http.into(), registry: registry.into(), ports: (0, 0), children: Vec::new(), _dir: dir }
+    }
+
     /// Ends both. An error if something still answers at either address: what comes next is to do without them.
     pub async fn stop(mut self) -> Result<()> {
         for child in &mut self.children {

@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::exec::{Event, Sink};
 
-use super::lines::Lines;
+use super::lines::{Lines, one_line};
 
 const OVERALL: &str = "[{pos}/{len}] {bar:40} {elapsed} {msg}";
 const STEP: &str = "  {spinner} {prefix}  {wide_msg} {elapsed}";
@@ -26,6 +26,8 @@ struct State {
     lines: Lines,
     overall: Option<ProgressBar>,
     running: HashMap<String, ProgressBar>,
+    /// Title by id, of the steps that run.
+    titles: HashMap<String, String>,
 }
 
 impl Bars {
@@ -37,7 +39,8 @@ impl Bars {
     }
 
     fn on(target: ProgressDrawTarget, verbose: bool) -> Self {
-        let state = State { lines: Lines::new(verbose), overall: None, running: HashMap::new() };
+        let state =
+            State { lines: Lines::new(verbose), overall: None, running: HashMap::new(), titles: HashMap::new() };
         Self { all: MultiProgress::with_draw_target(target), state: Mutex::new(state) }
     }
 }
@@ -77,6 +80,7 @@ impl State {
                 let bar = all.add(bar.with_message(title.clone()));
                 bar.enable_steady_tick(TICK);
                 self.running.insert(step.clone(), bar);
+                self.titles.insert(step.clone(), title.clone());
             }
             Event::Progress { step, done, total } => {
                 if let Some(bar) = self.running.get(step) {
@@ -87,7 +91,13 @@ impl State {
                     bar.set_position(*done);
                 }
             }
+            Event::Note { step, text } => {
+                if let Some((bar, title)) = self.running.get(step).zip(self.titles.get(step)) {
+                    bar.set_message(format!("{title}: {}", one_line(text)));
+                }
+            }
             Event::StepEnded { step, .. } => {
+                self.titles.remove(step);
                 if let Some(bar) = self.running.remove(step) {
                     bar.finish_and_clear();
                     all.remove(&bar);
@@ -108,7 +118,6 @@ impl State {
             }
             Event::PhaseEnded { .. }
             | Event::Drift(_)
-            | Event::Note { .. }
             | Event::Retry { .. }
             | Event::Command { .. }
             | Event::Unknown => {}
@@ -134,6 +143,11 @@ mod tests {
         let step = || "prepare/a/swap".to_owned();
         bars.event(&Event::Started { operation: "op".into(), command: "apply".into(), steps: 1 });
         bars.event(&Event::StepStarted { step: step(), host: "a".into(), title: "turn swap off".into() });
+        bars.event(&Event::Note { step: step(), text: "still\non".into() });
+        {
+            let state = bars.state.lock().unwrap_or_else(PoisonError::into_inner);
+            assert_eq!(state.running["prepare/a/swap"].message(), "turn swap off: still on");
+        }
         bars.event(&Event::Progress { step: step(), done: 1, total: 2 });
         {
             let state = bars.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -142,6 +156,6 @@ mod tests {
         bars.event(&Event::StepEnded { step: step(), host: "a".into(), outcome: Outcome::Changed, seconds: 0.1 });
         bars.event(&Event::Ended { ok: true, error: None, seconds: 0.1 });
         let state = bars.state.lock().unwrap_or_else(PoisonError::into_inner);
-        assert!(state.running.is_empty() && state.overall.is_none());
+        assert!(state.running.is_empty() && state.titles.is_empty() && state.overall.is_none());
     }
 }

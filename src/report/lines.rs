@@ -10,6 +10,8 @@ use crate::plan::PhaseId;
 #[derive(Debug, Default)]
 pub struct Lines {
     verbose: bool,
+    /// Whether it is said that long work on this machine begins, and how it goes on; bars show that themselves.
+    announces: bool,
     steps: usize,
     ended: usize,
     counts: Counts,
@@ -36,6 +38,16 @@ impl Lines {
         Self { verbose, ..Self::default() }
     }
 
+    /// The same for who sees nothing else: what a lab makes on this machine takes minutes, and is shown from its begin on.
+    #[must_use]
+    pub fn alone(verbose: bool) -> Self {
+        Self { announces: true, ..Self::new(verbose) }
+    }
+
+    fn announces(&self, step: &str) -> bool {
+        self.announces && phase(step) == "lab"
+    }
+
     /// The lines for the next event; often none.
     pub fn take(&mut self, event: &Event) -> Vec<String> {
         match event {
@@ -55,9 +67,9 @@ impl Lines {
             Event::StepStarted { step, host, title } => {
                 self.host_width = self.host_width.max(host.len());
                 self.titles.insert(step.clone(), title.clone());
-                Vec::new()
+                if self.announces(step) { vec![self.aside(step, "started")] } else { Vec::new() }
             }
-            Event::Note { step, text } if self.verbose => vec![self.aside(step, text)],
+            Event::Note { step, text } if self.verbose || self.announces(step) => vec![self.aside(step, text)],
             Event::Retry { step, attempt, error } => {
                 vec![self.aside(step, &format!("attempt {attempt} after: {error}"))]
             }
@@ -150,7 +162,7 @@ fn what(step: &str) -> &str {
 }
 
 /// `text` without line breaks or other control characters, which could forge lines or steer a terminal.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split(|c: char| c.is_control()).filter(|part| !part.is_empty()).collect();
     words.join(" ")
 }

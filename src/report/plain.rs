@@ -16,7 +16,7 @@ impl Plain {
     /// Writes to `out`; `verbose`: a line for every step.
     #[must_use]
     pub fn new(out: Box<dyn Write + Send>, verbose: bool) -> Self {
-        Self { state: Mutex::new((Lines::new(verbose), out)) }
+        Self { state: Mutex::new((Lines::alone(verbose), out)) }
     }
 }
 

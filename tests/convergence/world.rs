@@ -123,7 +123,7 @@ pub fn bundle(inv: &Inventory) -> BundleManifest {
     for (name, version, members) in [
         ("containerd", "2.2.1", &["bin/containerd", "bin/ctr"][..]),
         ("cni-plugins", "1.9.0", &["bridge", "host-local", "portmap"]),
-        ("etcd", "3.6.8", &["etcd-v3/etcdctl"]),
+        ("etcd", "3.6.8", &["etcd-v3/etcdctl", "etcd-v3/etcdutl"]),
         ("crictl", "1.36.0", &["crictl"]),
         ("helm", "4.2.3", &["linux-amd64/helm"]),
     ] {

@@ -2,11 +2,13 @@
 # The benchmark of an upgrade: the lab's 3+2 cluster taken to another version under load, by hand (floor_upgrade.sh) and by
 # `provision apply`, in one run on one machine, each on a cluster of its own. Prints seconds, ratio and failed requests;
 # asserts nothing.
-# Usage: bench_upgrade.sh [VERSION]
+# Usage: bench_upgrade.sh [VERSION]     Without VERSION the newest in PROVISION_LAB_DIST, else Debian's source under another version.
 # PROVISION_LAB_PROGRAM: the program to measure; without it the release binary is built.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-to=${1:-1.20.5} name=bench-upgrade
+to=${1:-} name=bench-upgrade
+[ -n "$to" ] || to=$(cd "${PROVISION_LAB_DIST:-/nonexistent}" 2>/dev/null && printf '%s\n' v*/kubeadm | sed 's/^v//; s,/.*,,' | sort -V | tail -n 1) || true
+to=${to:-1.20.5}
 for p in jq curl; do dpkg-query -W "$p" >/dev/null 2>&1 || apt-get -qq install -y --no-install-recommends "$p" >/dev/null; done
 provision=${PROVISION_LAB_PROGRAM:-}
 [ -n "$provision" ] || { cargo build --quiet --release; provision=$PWD/target/release/provision; }
@@ -45,8 +47,10 @@ read_() {
         done
     done
 }
+# Before 1.21 disruption budgets are policy/v1beta1.
+case $to in 1.20.*) objects='s,policy/v1$,policy/v1beta1,' ;; *) objects= ;; esac
 load() { # A workload that is asked through every node, and a client of the API that writes through its node's endpoint
-    { echo 'cat >/run/web.yaml <<"EOF"'; cat tests/lab/web.yaml; echo EOF; } | on cp1
+    { echo 'cat >/run/web.yaml <<"EOF"'; sed "$objects" tests/lab/web.yaml; echo EOF; } | on cp1
     kubectl_ apply -f /run/web.yaml >/dev/null
     kubectl_ rollout status deploy/web --timeout=90s >/dev/null
     local nodes a

@@ -55,7 +55,12 @@ stage images
 
 first=$(head -n 1 <<<"$planes")
 jq -r '.steps[] | select(.action.do == "kubeadm-init") | .action.config' "$plan" | ssh_ "$(address "$first")" 'sudo tee /root/init.yaml >/dev/null'
-ssh_ "$(address "$first")" 'sudo kubeadm init --config /root/init.yaml --skip-phases=preflight,addon/coredns' >/dev/null 2>&1
+# What the lab's inventory leaves out of kubeadm.
+left_out() { # ACTION
+    jq -r --arg what "$1" '[.steps[] | select(.action.do == $what)][0].action | "--skip-phases=\(.skip_phases | join(",")) --ignore-preflight-errors=\(.ignore_preflight_errors | join(","))"' "$plan" |
+        sed 's/--[a-z-]*=\( \|$\)//g'
+}
+ssh_ "$(address "$first")" "sudo kubeadm init --config /root/init.yaml $(left_out kubeadm-init)" >/dev/null 2>&1
 stage init
 
 hash=$(ssh_ "$(address "$first")" "sudo cat /etc/kubernetes/pki/ca.crt" | openssl x509 -pubkey -noout | openssl pkey -pubin -outform der | sha256sum | cut -d' ' -f1)
@@ -66,7 +71,7 @@ join() { # HOST
     config=$(jq -r --arg h "$1" '.steps[] | select(.host == $h and .action.do == "kubeadm-join") | .action.config' "$plan")
     config+=$'\n'"discovery: {bootstrapToken: {apiServerEndpoint: \"$(address "$first"):6443\", token: \"$token\", caCertHashes: [\"sha256:$hash\"]}}"
     config=${config/controlPlane:/controlPlane:$'\n'  certificateKey: $key}
-    ssh_ "$(address "$1")" "sudo sed -i 's/^127.0.0.1 api/$(address "$first") api/' /etc/hosts; sudo tee /root/join.yaml >/dev/null; sudo kubeadm join --config /root/join.yaml --skip-phases=preflight >/dev/null 2>&1 && sudo sed -i 's/^$(address "$first") api/127.0.0.1 api/' /etc/hosts" <<<"$config"
+    ssh_ "$(address "$1")" "sudo sed -i 's/^127.0.0.1 api/$(address "$first") api/' /etc/hosts; sudo tee /root/join.yaml >/dev/null; sudo kubeadm join --config /root/join.yaml $(left_out kubeadm-join) >/dev/null 2>&1 && sudo sed -i 's/^$(address "$first") api/127.0.0.1 api/' /etc/hosts" <<<"$config"
 }
 for h in $(tail -n +2 <<<"$planes"); do join "$h"; done
 stage join-planes

@@ -48,7 +48,9 @@ install_() { # PROGRAM...: shell lines that put them in their place
     local p
     for p in "$@"; do echo "install -m 755 /var/lib/floor/$(sed -n "s/^$p //p" <<<"$binaries") /usr/local/bin/.$p; mv /usr/local/bin/.$p /usr/local/bin/$p"; done
 }
-# The lab has no crictl, without which this kubeadm does not look whether an image is there; nor has it CoreDNS.
+# What the lab's inventory ignores of kubeadm's preflight.
+ignored=$(sed -n 's/^ignore_preflight_errors = \[\(.*\)\]/\1/p' "$lab/$2/inventory.toml" | tr -d '" ')
+# A lab of Debian's packages has no crictl, without which this kubeadm does not look whether an image is there; nor has it CoreDNS.
 crictl='command -v crictl >/dev/null || { printf "#!/bin/sh\nexit 0\n" >/run/crictl; chmod 755 /run/crictl; PATH=$PATH:/run; }'
 kubeadm_() { # HOST COMMAND...
     { echo "set -e; export KUBECONFIG=/etc/kubernetes/admin.conf"; install_ kubeadm; echo "$crictl"
@@ -57,9 +59,9 @@ kubeadm_() { # HOST COMMAND...
 node_is() { [ "$(kubectl_ get node "$1" -o "'jsonpath={.status.nodeInfo.kubeletVersion} {.status.conditions[?(@.type==\"Ready\")].status}'" 2>/dev/null)" = "$version True" ]; }
 for h in $planes $workers; do
     case $h in
-    "$first") kubeadm_ "$h" apply "$version" --yes --ignore-preflight-errors=CoreDNSUnsupportedPlugins,CoreDNSMigration,ImagePull ;;
-    cp*) kubeadm_ "$h" node --ignore-preflight-errors=ImagePull ;;
-    *) kubeadm_ "$h" node ;;
+    "$first") kubeadm_ "$h" apply "$version" --yes --ignore-preflight-errors=CoreDNSUnsupportedPlugins,CoreDNSMigration,ImagePull${ignored:+,$ignored} ;;
+    cp*) kubeadm_ "$h" node --ignore-preflight-errors=ImagePull${ignored:+,$ignored} ;;
+    *) kubeadm_ "$h" node --ignore-preflight-errors=ImagePull${ignored:+,$ignored} ;;
     esac
     stage kubeadm
     kubectl_ drain "$h" --ignore-daemonsets --delete-emptydir-data >"$lab/drain.log" 2>&1 || { cat "$lab/drain.log" >&2; exit 1; }

@@ -251,7 +251,9 @@ impl Lab {
     pub fn rebuild(&self, node: &str) {
         let public_key = std::fs::read_to_string(self.file("id_ed25519.pub")).unwrap();
         let address = self.address(node);
-        let new = provision::lab::NewNode { lab: self.name, name: node, address: &address, public_key: &public_key };
+        let os = provision::lab::Os::default();
+        let new =
+            provision::lab::NewNode { lab: self.name, name: node, address: &address, public_key: &public_key, os };
         let key = block_on(provision::lab::start(&new)).unwrap();
         let text = std::fs::read_to_string(self.inventory()).unwrap();
         let mut hosts: Vec<String> = text.split("[[hosts]]").map(str::to_owned).collect();

@@ -5,7 +5,8 @@ use std::process::Output;
 use std::sync::atomic::Ordering;
 
 use super::harness::{Lab, patience, stderr, stdout};
-use super::upgrade::{Reader, WORKLOAD, answers};
+use super::release;
+use super::upgrade::{Reader, answers, workload};
 
 /// The lab's inventory without these hosts, and with a drain that ends soon after a pod's own grace of 10 s.
 fn without(lab: &Lab, file: &str, hosts: &[&str]) -> String {
@@ -88,8 +89,9 @@ pub fn come_and_go(lab: &Lab) {
     well(&out);
     println!("{}   after {} s", stdout(&out), begun.elapsed().as_secs());
     is_settled(lab, &first, "cp2", &["cp2", "cp3", "cp4", "w1"]);
-    // What kubeadm of this age keeps names those that are there.
+    // What kubeadm keeps of the API servers names those that are there.
     let status = kubectl(lab, "cp4", "-n kube-system get configmap kubeadm-config -o 'jsonpath={.data.ClusterStatus}'");
+    assert_eq!(!status.is_empty(), release::keeps_cluster_status(release::minor(lab)), "{status}");
     assert!(!status.contains("cp1:"), "{status}");
 
     println!("-- another is destroyed");
@@ -108,7 +110,7 @@ pub fn come_and_go(lab: &Lab) {
 /// First its budget lets no pod go, then one at a time: the workload answers all along.
 fn a_worker_goes(lab: &Lab, inventory: &str) {
     println!("-- a worker goes");
-    let strict = WORKLOAD.replace("minAvailable: 1", "minAvailable: 2");
+    let strict = workload(lab, 2);
     lab.must("cp1", &format!("cat >/run/web.yaml <<'EOF'\n{strict}\nEOF"));
     kubectl(lab, "cp1", "apply -f /run/web.yaml");
     kubectl(lab, "cp1", "rollout status deploy/web --timeout=300s");

@@ -8,13 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::harness::{Lab, patience, stderr, stdout, wait_for};
+use super::release;
 
-pub const FROM: &str = "v1.20.2";
-pub const TO: &str = "1.20.5";
-
-pub const WORKLOAD: &str = include_str!("web.yaml");
+const WORKLOAD: &str = include_str!("web.yaml");
 
 const WRITER: &str = include_str!("writer.sh");
+
+/// A workload behind a Service, of which a disruption budget keeps this many of its two replicas, as objects of the lab's version.
+pub fn workload(lab: &Lab, available: u32) -> String {
+    let text = WORKLOAD.replace("minAvailable: 1", &format!("minAvailable: {available}"));
+    release::objects(&text, release::minor(lab))
+}
 
 /// Asks the workload through every node in turn until it is dropped.
 pub struct Reader {
@@ -91,9 +95,9 @@ fn versions(lab: &Lab) -> Vec<(String, String, bool)> {
 
 /// On w1 alone the tag of kube-proxy's new image means another image, in which there is no kube-proxy, and its pod is made
 /// anew of that.
-fn break_proxy(lab: &Lab) {
+fn break_proxy(lab: &Lab, to: &str) {
     let tag =
-        format!("ctr -n k8s.io images tag --force docker.io/library/busybox:1.36 registry.k8s.io/kube-proxy:v{TO}");
+        format!("ctr -n k8s.io images tag --force docker.io/library/busybox:1.36 registry.k8s.io/kube-proxy:v{to}");
     lab.must("w1", &tag);
     kubectl(lab, "-n kube-system delete pod -l k8s-app=kube-proxy --field-selector spec.nodeName=w1 --wait=false");
 }
@@ -121,9 +125,13 @@ fn settings_are_rolled(lab: &Lab, inventory: &str, apply: impl Fn() -> Output) {
 }
 
 pub fn lives(lab: &Lab) {
+    let [from, to] = release::upgrade();
     lab.applied();
-    let inventory = lab.file(&format!("{TO}/inventory.toml"));
-    let bundle = lab.file(&format!("{TO}/bundle"));
+    for (name, version, takes_pods) in versions(lab) {
+        assert!(version == format!("v{from}") && takes_pods, "{name} is at {version}, takes pods: {takes_pods}");
+    }
+    let inventory = lab.file(&format!("{to}/inventory.toml"));
+    let bundle = lab.file(&format!("{to}/bundle"));
     let mut text = std::fs::read_to_string(&inventory).unwrap();
     text += &format!(
         "\n[upgrade]\nsoak_s = 5\ngate_timeout_s = {}\n[upgrade.drain]\ntimeout_s = {}\n\
@@ -140,7 +148,7 @@ pub fn lives(lab: &Lab) {
     };
 
     // The workload has all its replicas to lose: no drain can ever end, and nothing is begun.
-    let strict = WORKLOAD.replace("minAvailable: 1", "minAvailable: 2");
+    let strict = workload(lab, 2);
     lab.must("cp1", &format!("cat >/run/web.yaml <<'EOF'\n{strict}\nEOF"));
     kubectl(lab, "apply -f /run/web.yaml");
     kubectl(lab, "rollout status deploy/web --timeout=300s");
@@ -163,11 +171,11 @@ pub fn lives(lab: &Lab) {
     let reader = Reader::start(doors);
 
     // The canary's kube-proxy image is broken: the control planes are through, the worker is back, nobody else was begun.
-    let (code, said) = lab.disturbed(&both, "upgrade-worker/w1/version", 0, |_| break_proxy(lab));
+    let (code, said) = lab.disturbed(&both, "upgrade-worker/w1/version", 0, |_| break_proxy(lab, &to));
     assert_eq!(code, 1, "{said}");
-    assert!(said.contains("kube-proxy") && said.contains(&format!("w1 was put back to {FROM}")), "{said}");
+    assert!(said.contains("kube-proxy") && said.contains(&format!("w1 was put back to v{from}")), "{said}");
     for (name, version, takes_pods) in versions(lab) {
-        let wanted = if name.starts_with("cp") { format!("v{TO}") } else { FROM.to_owned() };
+        let wanted = format!("v{}", if name.starts_with("cp") { &to } else { &from });
         assert!(version == wanted && takes_pods, "{name} is at {version}, takes pods: {takes_pods}");
     }
 
@@ -177,12 +185,12 @@ pub fn lives(lab: &Lab) {
     let out = apply();
     assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
     for (name, version, takes_pods) in versions(lab) {
-        assert!(version == format!("v{TO}") && takes_pods, "{name} is at {version}, takes pods: {takes_pods}");
+        assert!(version == format!("v{to}") && takes_pods, "{name} is at {version}, takes pods: {takes_pods}");
     }
     let proxy =
         kubectl(lab, "-n kube-system get daemonset kube-proxy -o 'jsonpath={.spec.template.spec.containers[0].image}'");
-    assert!(proxy.ends_with(&format!(":v{TO}")), "{proxy}");
-    lab.must("cp1", &format!("test -s /var/lib/provision/snapshots/before-v{TO}.db"));
+    assert!(proxy.ends_with(&format!(":v{to}")), "{proxy}");
+    lab.must("cp1", &format!("test -s /var/lib/provision/snapshots/before-v{to}.db"));
     is_done();
 
     settings_are_rolled(lab, &inventory, apply);

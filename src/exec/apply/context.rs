@@ -78,6 +78,6 @@ impl Context {
 }
 
 /// `sh -c TEXT sh ARGS...`
-pub(super) fn script_command(text: &str, args: &[&str]) -> Command {
+pub(in crate::exec) fn script_command(text: &str, args: &[&str]) -> Command {
     Command::new(["sh", "-c", text, "sh"].into_iter().chain(args.iter().copied()))
 }

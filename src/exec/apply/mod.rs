@@ -29,6 +29,7 @@ pub(super) use ca::{Ca, content, secret};
 pub(super) use certificates::place;
 pub(super) use cluster::{kubectl, restart_pods, wait};
 pub use context::Context;
+pub(super) use context::script_command;
 pub(super) use files::write;
 pub use hands::HostRunner;
 pub(super) use leave::forget;

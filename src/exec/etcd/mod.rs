@@ -6,6 +6,7 @@ mod restore;
 mod snapshot;
 mod step;
 mod transfer;
+mod util;
 
 pub use refresh::{kubelets_anew, pods_anew};
 pub use renew::renew;

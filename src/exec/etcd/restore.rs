@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::step;
 use super::transfer::send;
+use super::util::{script, with_util};
 use crate::backup::{Backup, BackupManifest, is_key};
 use crate::error::Result;
 use crate::exec::Context;
@@ -16,7 +17,7 @@ use crate::kubeadm::NodeObject;
 
 /// Where the snapshot and what is made of it lie until they are put into place.
 const DIR: &str = "/var/lib/provision/etcd-restore";
-const STAGE: &str = include_str!("stage.sh");
+const STAGE: &str = with_util!("etcd-stage", "stage.sh");
 const SET_ASIDE: &str = include_str!("set_aside.sh");
 const CLUSTER_INFO: &str = include_str!("cluster_info.sh");
 const PLACE: &str = include_str!("place.sh");
@@ -34,7 +35,7 @@ pub async fn stage(ctx: &Context, node: &Node, manifest: &BackupManifest, snapsh
     step(ctx, GROUP, name, "send the snapshot", sending).await?;
     let peer = format!("https://{}", SocketAddr::new(node.address, 2380));
     let args = [DIR, name, &peer, manifest.snapshot.digest.hex()];
-    let making = ctx.script(name, "etcd-stage", STAGE, &args, TIMEOUT, "restore the snapshot");
+    let making = script(ctx, name, ("etcd-stage", STAGE), &args, TIMEOUT, "restore the snapshot");
     step(ctx, GROUP, name, "make etcd's data of the snapshot", making).await.map(drop)
 }
 

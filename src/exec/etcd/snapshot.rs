@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::step;
 use super::transfer::{fetch, secret};
+use super::util::{script, with_util};
 use crate::backup::{
     BACKUP_FORMAT, BackupManifest, ENCRYPTION_CONFIG, KUBEADM_CONFIG, Kept, PKI_FILES, SNAPSHOT, Snapshot, Writer,
     entry_name,
@@ -26,7 +27,7 @@ use crate::rotation::ROTATIONS;
 /// Where the snapshot lies on the node until it is copied off; nobody but root sees into it.
 const DIR: &str = "/var/lib/provision/etcd-snapshot";
 const GROUP: &str = "snapshot";
-const TAKE: &str = include_str!("snapshot.sh");
+const TAKE: &str = with_util!("etcd-snapshot", "snapshot.sh");
 /// etcd's limit is 8 GiB; a slow disk writes that in this time.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -83,7 +84,7 @@ async fn taken<W: Write>(
             .on(node)
             .hint("`provision certs rotate-ca` goes on with it; then this"));
     }
-    let taking = ctx.script(node, "etcd-snapshot", TAKE, &[DIR], TIMEOUT, "take a snapshot of etcd");
+    let taking = script(ctx, node, ("etcd-snapshot", TAKE), &[DIR], TIMEOUT, "take a snapshot of etcd");
     let said = step(ctx, GROUP, node, "take a snapshot and prove it", taking).await?;
     let snapshot = status(&said.text()).map_err(|e| e.on(node))?;
     let mut paths: Vec<String> = PKI_FILES.map(str::to_owned).into();
@@ -150,7 +151,10 @@ async fn files(ctx: &Context, node: &str, paths: &[String]) -> Result<Vec<(Strin
 
 /// Reads what the node's script printed.
 fn status(text: &str) -> Result<Snapshot> {
-    let bad = || Error::failed("failed to read what `snapshot status` said of the snapshot");
+    let bad = || {
+        let first: String = text.lines().next().unwrap_or_default().chars().take(200).collect();
+        Error::failed(format!("failed to read the answer of `snapshot status`: {first:?}"))
+    };
     let mut lines = text.lines();
     let json: Value = lines.next().and_then(|l| serde_json::from_str(l).ok()).ok_or_else(bad)?;
     let number = |key: &str| json.get(key).and_then(Value::as_u64).ok_or_else(bad);

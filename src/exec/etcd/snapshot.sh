@@ -1,11 +1,10 @@
-# apply:etcd-snapshot
 # A snapshot of the etcd on this control plane as $1/snapshot.db, for root's eyes only, proved with etcd's own tool. Prints
 # what `snapshot status` says as one line of JSON, then size and sha256.
 export PATH=$PATH:/usr/local/bin ETCDCTL_API=3
 d=$1 p=/etc/kubernetes/pki/etcd
 umask 077
-# etcd 3.6 moved what is done with a snapshot's file to etcdutl.
-util() { if command -v etcdutl >/dev/null 2>&1; then etcdutl "$@"; else etcdctl "$@"; fi; }
+# Before anything is written: without it no snapshot can be proved.
+util version >/dev/null || exit
 rm -rf -- "$d" && mkdir -p -- "$d" || exit 1
 needed=$(stat -c %s /var/lib/etcd/member/snap/db 2>/dev/null || echo 0)
 room=$(($(df -Pk -- "$d" | tail -n 1 | tr -s ' ' | cut -d' ' -f4) * 1024))
