@@ -23,6 +23,7 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
         "rpm -q --qf '%{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE}\\n' \"$@\" 2>/dev/null | grep -v ' is not installed$' || true\n",
     ),
     ("control-plane", include_str!("control_plane.sh")),
+    ("static-pods", include_str!("static_pods.sh")),
     ("etcd", concat!(include_str!("etcd_access.sh"), include_str!("etcd.sh"))),
     ("etcd-host", include_str!("etcd_host.sh")),
     ("cluster-status", concat!(include_str!("etcd_access.sh"), include_str!("status.sh"))),

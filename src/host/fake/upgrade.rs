@@ -8,6 +8,7 @@ use super::settings::static_pod;
 use super::world::World;
 use crate::bundle::Digest;
 use crate::host::Output;
+use crate::version::KubeVersion;
 
 const COMPONENTS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 const KEPT: [&str; 5] = [
@@ -72,7 +73,10 @@ impl World {
             }
         }
         if self.through_admin(name).is_ok() {
-            out += &format!("configured={}\nproxy={}\n", self.configured, self.configured);
+            out += &format!("configured={}\naddons=read\n", self.configured);
+            for (addon, tag) in &self.addons {
+                out += &format!("{}={tag}\n", addon.trim_start_matches("kube-"));
+            }
             let cluster = self.settings.get("ClusterConfiguration").map_or("", String::as_str);
             out += &format!("cluster={}\n", STANDARD.encode(cluster));
         }
@@ -88,11 +92,20 @@ impl World {
             .collect()
     }
 
-    pub(super) fn upgrade_script(&mut self, name: &str, script: &str, args: &[&str], now: u64) -> Output {
+    pub(super) fn upgrade_script(&mut self, name: &str, script: &str, args: &[&str], now: u64, half: bool) -> Output {
         match (script, args) {
+            ("upgrade-addons", [_, proxy, dns, _]) => {
+                if let Err(e) = self.through_admin(name) {
+                    return broken(1, e);
+                }
+                let there: Vec<String> = self.addons.keys().cloned().collect();
+                let wanted = |addon: &str| *if addon == "coredns" { dns } else { proxy } == "yes";
+                self.upgrade_addons(|addon| wanted(addon) && there.iter().any(|a| a == addon));
+                done("")
+            }
             ("cordon", [node, version]) => self.cordon(name, node, version),
             ("uncordon", [node, ends]) => self.uncordon(name, node, *ends == "ends"),
-            ("kubeadm-upgrade", [mode, version, ..]) => self.kubeadm_upgrade(name, mode, version, now),
+            ("kubeadm-upgrade", [mode, version, ..]) => self.kubeadm_upgrade(name, mode, version, now, half),
             ("system-pods", _) => self.through_admin(name).map_or_else(|e| broken(1, e), |()| done("")),
             ("gate", _) if self.gate_closed => broken(1, "the gate is closed"),
             ("gate", _) => done(""),
@@ -173,7 +186,7 @@ impl World {
         done("")
     }
 
-    fn kubeadm_upgrade(&mut self, name: &str, mode: &str, version: &str, now: u64) -> Output {
+    fn kubeadm_upgrade(&mut self, name: &str, mode: &str, version: &str, now: u64, half: bool) -> Output {
         let missing: Vec<String> = self
             .needed_images
             .iter()
@@ -197,6 +210,9 @@ impl World {
             _ if self.configured == version => {}
             _ => return broken(1, "the cluster is configured for another version"),
         }
+        if let Some(said) = self.broken_upgrades.get(name) {
+            return broken(1, said.clone());
+        }
         if plane && !self.ready(name) {
             return broken(1, "timed out waiting for the kubelet to restart the static pods");
         }
@@ -208,9 +224,26 @@ impl World {
                 self.violations.push(format!("{name} is upgraded before a snapshot was taken"));
             }
             self.write_components(name, version, now);
+            if self.etcd.contains_key(name) && !self.etcd_is_apart() {
+                self.write_etcd(name, now);
+            }
         }
         if mode == "apply" {
             version.clone_into(&mut self.configured);
+        }
+        if half {
+            return broken(1, "power lost");
+        }
+        // From 1.28 on with the control plane that is upgraded last, before that with the first.
+        let minor = version.trim_start_matches('v').parse::<KubeVersion>().map_or(0, |v| v.minor);
+        let with_this = if minor < 28 {
+            mode == "apply"
+        } else {
+            plane && self.etcd.keys().all(|n| self.component_version(n, "kube-apiserver") == version)
+        };
+        if with_this {
+            let there: Vec<String> = self.addons.keys().cloned().collect();
+            self.upgrade_addons(|addon| there.iter().any(|a| a == addon));
         }
         let config = self.settings.get("KubeletConfiguration").cloned().unwrap_or_default();
         self.write(name, "/var/lib/kubelet/config.yaml", config.as_bytes(), now);
