@@ -156,6 +156,25 @@ pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) 
     Ok(all)
 }
 
+/// Whether kubeadm has something to do on the node: one that is only marked had that before, if ever.
+fn kubeadm_upgrades(input: &Input<'_>, name: &str) -> bool {
+    let version = input.inv.version_name();
+    let found = input.facts.hosts.get(name).map(|h| &h.upgrade);
+    let was = found.is_some_and(|u| u.mark.as_ref() == Some(&version));
+    let object = input.facts.nodes.iter().flatten().find(|o| o.name == name);
+    let same = object.is_some_and(|o| plain_version(&o.kubelet_version) == version)
+        && found.is_none_or(|u| u.components.values().all(|v| *v == version));
+    let configured = input.facts.voice.as_deref().and_then(|v| input.facts.hosts.get(v));
+    let all = configured.and_then(|h| h.upgrade.configured.as_ref()).is_none_or(|v| *v == version);
+    input.upgrading.contains(name) && (was || !same || !all)
+}
+
+/// Whether kubeadm upgrades the node in this plan, and with it gives a control plane's etcd the bundle's image.
+pub(super) fn kubeadm_will_upgrade(input: &Input<'_>, name: &str) -> bool {
+    let mark = input.facts.hosts.get(name).and_then(|h| h.upgrade.mark.as_ref());
+    kubeadm_upgrades(input, name) && mark != Some(&input.inv.version_name())
+}
+
 struct Maker<'a> {
     input: &'a Input<'a>,
     voice: &'a str,
@@ -164,14 +183,7 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     fn wants_kubeadm(&self, name: &str) -> bool {
-        let found = self.input.facts.hosts.get(name).map(|h| &h.upgrade);
-        let was = found.is_some_and(|u| u.mark.as_ref() == Some(&self.version));
-        let object = self.input.facts.nodes.iter().flatten().find(|o| o.name == name);
-        let same = object.is_some_and(|o| plain_version(&o.kubelet_version) == self.version)
-            && found.is_none_or(|u| u.components.values().all(|v| *v == self.version));
-        let configured = self.input.facts.voice.as_deref().and_then(|v| self.input.facts.hosts.get(v));
-        let all = configured.and_then(|h| h.upgrade.configured.as_ref()).is_none_or(|v| *v == self.version);
-        self.input.upgrading.contains(name) && (was || !same || !all)
+        kubeadm_upgrades(self.input, name)
     }
 
     /// API server, controller manager, scheduler and etcd.

@@ -385,6 +385,22 @@ async fn the_way_back_is_refused() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_brings_another_etcd_plans_no_change_of_settings() {
+    let (fake, inv, bundle) = minor("1.35.6", "1.36.3").await;
+    let steps = plan_ids(&fake, &inv, &bundle).await.unwrap();
+    let settings: Vec<&String> = steps.iter().filter(|id| id.starts_with("settings-")).collect();
+    assert_eq!(settings, Vec::<&String>::new());
+    converge(&fake, &inv, &bundle, 1).await.unwrap();
+    // An image of etcd without an upgrade is a change that restarts it.
+    let mut inv = inv;
+    inv.etcd.image_tag = Some("3.6.9-0".into());
+    let steps = plan_ids(&fake, &inv, &bundle).await.unwrap();
+    for plane in ["cp1", "cp2", "cp3"] {
+        assert!(steps.contains(&format!("settings-control-plane/{plane}/control-plane")), "{steps:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_upgrade_that_fails_shows_the_words_of_the_container_that_does_not_run() {
     let (fake, inv, bundle) = minor("1.35.6", "1.36.3").await;
     {
