@@ -52,4 +52,4 @@ pub(crate) use static_pods::restless;
 pub use strays::{Strays, strays, strays_probe};
 pub use system::{ModuleState, module_probe, module_state};
 pub use upgrade::{UpgradeState, is_marked, plain_version, upgrade_probe, upgrade_state};
-pub(crate) use upgrade::{movable_pods, pods_probe};
+pub(crate) use upgrade::{losses, movable_pods, pods_probe};

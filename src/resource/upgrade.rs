@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use super::judge::VERIFY_NAMESPACE;
 use super::shell::shell_probe;
 use crate::host::{Answer, Probe};
 use crate::kubeadm::{self, CORDONED_BY, Foundation, NodeObject, UPGRADING_TO};
@@ -128,6 +129,34 @@ pub(crate) fn pods_probe(node: &str) -> Probe {
 /// The pods that an emptied node has no more: `namespace/name` of each. `None` when the answer says nothing.
 #[must_use]
 pub(crate) fn movable_pods(answer: &Answer) -> Option<Vec<String>> {
+    Some(movable(answer)?.into_iter().map(|pod| pod.name).collect())
+}
+
+/// The pods of which something is lost when their node is drained: `namespace/name` of each.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Losses {
+    /// Pods without a controller, which nothing starts again.
+    pub(crate) bare: Vec<String>,
+    /// Pods with data in an emptyDir volume.
+    pub(crate) local_data: Vec<String>,
+}
+
+/// What a drain of the node would lose; test pods that this program left do not count. `None` when the answer says nothing.
+#[must_use]
+pub(crate) fn losses(answer: &Answer) -> Option<Losses> {
+    let own = format!("{VERIFY_NAMESPACE}/");
+    let pods: Vec<Movable> = movable(answer)?.into_iter().filter(|p| !p.name.starts_with(&own)).collect();
+    let names = |which: fn(&Movable) -> bool| pods.iter().filter(|p| which(p)).map(|p| p.name.clone()).collect();
+    Some(Losses { bare: names(|p| p.bare), local_data: names(|p| p.local_data) })
+}
+
+struct Movable {
+    name: String,
+    bare: bool,
+    local_data: bool,
+}
+
+fn movable(answer: &Answer) -> Option<Vec<Movable>> {
     let Answer::Shell { code: 0, stdout, .. } = answer else {
         return None;
     };
@@ -136,7 +165,9 @@ pub(crate) fn movable_pods(answer: &Answer) -> Option<Vec<String>> {
         let (name, phase, owner, mirror) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
         // A daemon set's controller would bring its pod back at once; a static pod is the kubelet's own.
         let stays = matches!(phase, "Succeeded" | "Failed") || owner == "DaemonSet" || !mirror.is_empty();
-        (!stays).then(|| name.to_owned())
+        let bare = fields.next().is_some_and(str::is_empty);
+        let local_data = fields.next().is_some_and(|volumes| !volumes.trim().is_empty());
+        (!stays).then(|| Movable { name: name.escape_debug().to_string(), bare, local_data })
     };
     Some(stdout.lines().filter_map(movable).collect())
 }
@@ -239,6 +270,14 @@ mod tests {
         assert_eq!(movable_pods(&said(text)), Some(vec!["a/web-1".into(), "c/bare".into()]));
         let failed = Answer::Shell { code: 1, stdout: String::new(), stderr: "refused".into() };
         assert_eq!(movable_pods(&failed), None);
+        assert_eq!(losses(&failed), None);
+        let text = "a/web|Running|ReplicaSet||ReplicaSet|\na/cache|Running|ReplicaSet||ReplicaSet|{}\n\
+                    a/bare|Running||||\na/owned|Running|Thing||| {}\na/ended|Succeeded||||{}\nprovision-verify/v|Running||||\n\
+                    k/etcd-cp1|Running|Node|abc|Node|\nk/agent|Running|DaemonSet||DaemonSet|{}\n";
+        let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        // An owner that is no controller starts nothing again.
+        let wanted = Losses { bare: names(&["a/bare", "a/owned"]), local_data: names(&["a/cache", "a/owned"]) };
+        assert_eq!(losses(&said(text)), Some(wanted));
     }
 
     #[test]

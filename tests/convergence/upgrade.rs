@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use provision::bundle::{ArtifactKind, BundleManifest, Digest};
 use provision::error::Kind;
 use provision::host::{FakeCluster, Fault};
-use provision::inventory::{Inventory, Unfinished};
+use provision::inventory::{Inventory, LostPods, Unfinished};
 use provision::plan::Action;
 
 use super::world::{
@@ -304,7 +304,13 @@ async fn pods_that_do_not_move_pause_the_upgrade() {
     let error = apply_once(&fake, &inv, &bundle).await.unwrap_err();
     let said = error.report();
     assert!(said.contains("w2 is not empty") && said.contains("default/web-2"), "{said}");
-    assert!(fake.world().nodes["w2"].unschedulable && fake.world().kubelet_version("w2") == "v1.36.2");
+    {
+        // Nothing that runs was changed there: until the pod can move it serves as before.
+        let world = fake.world();
+        let w2 = &world.nodes["w2"];
+        assert!(!w2.unschedulable && w2.marks.is_empty() && world.kubelet_version("w2") == "v1.36.2", "{w2:?}");
+    }
+    assert!(said.contains("w2 is schedulable again"), "{said}");
     fake.world().stuck.clear();
     converge(&fake, &inv, &bundle, 1).await.unwrap();
     assert_upgraded(&fake, "after the pause");
@@ -382,6 +388,59 @@ async fn the_way_back_is_refused() {
         assert_eq!(error.kind(), Kind::Refused, "{version}");
         assert!(error.to_string().contains(&format!("v{version}")), "{error}");
     }
+}
+
+#[tokio::test]
+async fn pods_that_a_drain_would_lose_are_refused_and_named_before_anything_moves() {
+    let (start, mut inv, bundle) = before().await;
+    start.world().bare.extend(["web-2".to_owned(), "web-4".to_owned()]);
+    start.world().local_data.insert("web-5".into());
+    let before = snapshot(&start);
+    let fake = copy(&start);
+    let error = apply_once(&fake, &inv, &bundle).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused);
+    let said = error.report();
+    for line in ["w2: pods without a controller: default/web-2", "w4: pods without a controller: default/web-4"] {
+        assert!(said.contains(line), "{said}");
+    }
+    assert!(said.contains("upgrade.drain.bare_pods = \"delete\"") && !said.contains("web-5"), "{said}");
+    assert_eq!(snapshot(&fake), before);
+    assert!(!fake.world().log.iter().any(|l| l.contains("cordon") || l.contains("drain")));
+
+    // With data on a node refused as well, both are named, and neither when both may go.
+    inv.upgrade.drain.local_data = LostPods::Refuse;
+    let said = apply_once(&fake, &inv, &bundle).await.unwrap_err().report();
+    assert!(said.contains("w4: pods with an emptyDir volume: default/web-5") && said.contains("web-2"), "{said}");
+    inv.upgrade.drain.bare_pods = LostPods::Delete;
+    inv.upgrade.drain.local_data = LostPods::Delete;
+    let hosts = connect(&fake, &inv).await.unwrap();
+    let steps = plan(&inv, &bundle, &hosts).await.unwrap();
+    let reason = |id: &str| steps.iter().find(|s| s.id == id).unwrap().reason.clone();
+    assert!(reason("upgrade-worker/w2/drain").ends_with("; deletes pods without a controller: default/web-2"));
+    assert!(reason("upgrade-worker/w4/drain").contains("deletes pods with an emptyDir volume: default/web-5"));
+    converge(&fake, &inv, &bundle, 1).await.unwrap();
+    assert_at(&fake, "v1.36.3", "deleted");
+    assert_eq!(fake.world().pods.keys().collect::<Vec<_>>(), ["web-1", "web-3", "web-5"]);
+}
+
+#[tokio::test]
+async fn a_node_with_pods_that_would_be_lost_is_left_out_when_that_is_the_policy() {
+    let (fake, mut inv, bundle) = before().await;
+    inv.upgrade.drain.unfinished = Unfinished::Skip;
+    fake.world().bare.insert("web-2".into());
+    let hosts = connect(&fake, &inv).await.unwrap();
+    let steps = plan(&inv, &bundle, &hosts).await.unwrap();
+    let drain = steps.iter().find(|s| s.id == "upgrade-worker/w2/drain").unwrap();
+    assert!(drain.reason.ends_with("; leaves the node out for pods without a controller: default/web-2"));
+    let _ = apply_once(&fake, &inv, &bundle).await.unwrap_err();
+    {
+        let world = fake.world();
+        for (name, version) in [("w1", "v1.36.3"), ("w2", "v1.36.2"), ("w4", "v1.36.3")] {
+            assert_eq!(world.kubelet_version(name), version, "{name}");
+        }
+        assert!(!world.nodes["w2"].unschedulable && world.pods["web-2"] == "w2");
+    }
+    assert_sound(&fake, "left out");
 }
 
 #[tokio::test]

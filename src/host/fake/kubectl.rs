@@ -56,7 +56,7 @@ impl World {
                 let taken = self.nodes.get_mut(*node).is_some_and(|record| record.taints.remove(gone));
                 if taken { done("") } else { broken(1, "taint not found") }
             }
-            ["drain", node, ..] => self.drain(node),
+            ["drain", node, flags @ ..] => self.drain(node, flags),
             ["get", "poddisruptionbudgets", ..] => done(""),
             ["apply", "-f", "-"] => done(""),
             ["create", "namespace", _] => {

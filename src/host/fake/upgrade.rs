@@ -1,5 +1,7 @@
 //! What an upgrade asks of a machine and of the cluster.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -88,7 +90,11 @@ impl World {
         self.pods
             .iter()
             .filter(|(_, n)| *n == node)
-            .map(|(p, _)| format!("default/{p}|Running|ReplicaSet|\n"))
+            .map(|(p, _)| {
+                let controller = if self.bare.contains(p) { "" } else { "ReplicaSet" };
+                let volumes = if self.local_data.contains(p) { "{}" } else { "" };
+                format!("default/{p}|Running|{controller}||{controller}|{volumes}\n")
+            })
             .collect()
     }
 
@@ -273,7 +279,7 @@ impl World {
     }
 
     /// `kubectl drain`
-    pub(super) fn drain(&mut self, node: &str) -> Output {
+    pub(super) fn drain(&mut self, node: &str, flags: &[&str]) -> Output {
         if !self.nodes.get(node).is_some_and(|n| n.unschedulable) {
             self.violations.push(format!("{node} was drained before it was cordoned"));
         }
@@ -285,7 +291,17 @@ impl World {
             })
             .map(|(name, _)| name.clone())
             .collect();
-        let stuck = self.stuck.clone();
+        let here = |pods: &BTreeSet<String>| pods.iter().any(|p| self.pods.get(p).is_some_and(|on| on == node));
+        // kubectl says so before it evicts the first one.
+        if here(&self.bare) && !flags.contains(&"--force") {
+            return broken(1, "cannot delete Pods that declare no controller (use --force to override)");
+        }
+        if here(&self.local_data) && !flags.contains(&"--delete-emptydir-data") {
+            return broken(1, "cannot delete Pods with local storage (use --delete-emptydir-data to override)");
+        }
+        let bare = self.bare.clone();
+        self.pods.retain(|pod, on| on != node || !bare.contains(pod));
+        let stuck = if flags.contains(&"--disable-eviction") { BTreeSet::new() } else { self.stuck.clone() };
         let mut left = false;
         for (n, (pod, on)) in self.pods.iter_mut().filter(|(_, on)| *on == node).enumerate() {
             match free.get(n % free.len().max(1)) {
