@@ -115,22 +115,52 @@ pub fn wanted(inv: &Inventory) -> Result<Wanted> {
     Ok(Wanted { files, images })
 }
 
-/// The control plane's images out of what kubeadm listed, with the inventory's tags, without what is skipped.
+/// The control plane's images out of what kubeadm listed, with the inventory's tags, without what is skipped. Of pause both
+/// tags: containerd runs the inventory's, and the health check of `kubeadm upgrade` runs kubeadm's own, which no key of its
+/// configuration changes (`GetPauseImage` in cmd/kubeadm/app/images/images.go of kubernetes/kubernetes).
 pub(super) fn control_plane_images(inv: &Inventory, listed: &[String]) -> Vec<String> {
     let skipped = |phase: &str| inv.kubeadm.skip_phases.iter().any(|p| p == phase || p == "addon");
-    listed
-        .iter()
-        .filter_map(|image| {
-            let (repository, tag) = image.rsplit_once(':')?;
-            let name = repository.rsplit('/').next().unwrap_or(repository);
-            let (keep, own) = match name {
-                "etcd" => (inv.etcd.mode == EtcdMode::Stacked, inv.etcd.image_tag.as_deref()),
-                "coredns" => (!skipped("addon/coredns"), inv.kubeadm.coredns_tag.as_deref()),
-                "kube-proxy" => (!skipped("addon/kube-proxy"), None),
-                "pause" => (true, inv.kubeadm.pause_tag.as_deref()),
-                _ => (true, None),
-            };
-            keep.then(|| format!("{repository}:{}", own.unwrap_or(tag)))
-        })
-        .collect()
+    let mut images = Vec::new();
+    for image in listed {
+        let Some((repository, tag)) = image.rsplit_once(':') else { continue };
+        let name = repository.rsplit('/').next().unwrap_or(repository);
+        let (keep, own) = match name {
+            "etcd" => (inv.etcd.mode == EtcdMode::Stacked, inv.etcd.image_tag.as_deref()),
+            "coredns" => (!skipped("addon/coredns"), inv.kubeadm.coredns_tag.as_deref()),
+            "kube-proxy" => (!skipped("addon/kube-proxy"), None),
+            "pause" => (true, inv.kubeadm.pause_tag.as_deref()),
+            _ => (true, None),
+        };
+        if keep {
+            images.push(format!("{repository}:{}", own.unwrap_or(tag)));
+        }
+        if name == "pause" && own.is_some_and(|own| own != tag) {
+            images.push(image.clone());
+        }
+    }
+    images
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn images(more: &str) -> Vec<String> {
+        let text = format!("{}{more}", crate::inventory::SAMPLE);
+        let inv = crate::inventory::parse(&text).unwrap_or_else(|d| panic!("{d:?}")).inventory;
+        let listed = ["kube-apiserver:v1.36.3", "etcd:3.6.8-0", "pause:3.10.2"].map(|i| format!("registry.k8s.io/{i}"));
+        control_plane_images(&inv, &listed)
+    }
+
+    #[test]
+    fn pause_is_there_with_the_tag_of_the_inventory_and_with_the_one_that_kubeadm_runs() {
+        let pauses = |more: &str| images(more).into_iter().filter(|i| i.contains("pause")).collect::<Vec<_>>();
+        assert_eq!(pauses(""), ["registry.k8s.io/pause:3.10.2"]);
+        let own = "[kubeadm]\npause_tag = \"3.9\"\n";
+        assert_eq!(pauses(own), ["registry.k8s.io/pause:3.9", "registry.k8s.io/pause:3.10.2"]);
+        assert_eq!(pauses("[kubeadm]\npause_tag = \"3.10.2\"\n"), ["registry.k8s.io/pause:3.10.2"]);
+        // etcd is run with the tag of the inventory alone.
+        let tags = images("[etcd]\nimage_tag = \"3.6.9-0\"\n");
+        assert_eq!(tags.iter().filter(|i| i.contains("etcd")).collect::<Vec<_>>(), ["registry.k8s.io/etcd:3.6.9-0"]);
+    }
 }

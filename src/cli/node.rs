@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::apply::carry_out;
 use super::args::{Global, Inputs};
 use super::reset::refuse_foreign;
-use super::survey::{Hosts, bundle_of, connect, connect_some, load, open_bundle, refuse, survey};
+use super::survey::{Hosts, bundle_of, connect, connect_some, drains, load, open_bundle, refuse, survey};
 use crate::bundle::Bundle;
 use crate::error::{Context as _, Result};
 use crate::exec::Lease;
@@ -87,7 +87,21 @@ impl<'a> Leaving<'a> {
         refuse(&preflight(stay, &facts).into_iter().filter(about).collect::<Vec<_>>())?;
         let wanted = desired(stay, self.bundle.manifest(), &facts)?;
         let answers = observe(&self.hosts, &questions(&wanted), self.global.concurrency).await?;
-        beyond(&assemble(&wanted, &answers), self.joins)
+        let mut steps = assemble(&wanted, &answers);
+        drains(stay, &self.hosts, &mut steps, self.global.concurrency).await?;
+        beyond(&steps, self.joins)
+    }
+
+    /// Says in the reasons of the steps what is lost with the pods of those that leave.
+    ///
+    /// Errors (`Refused`): the inventory does not allow to lose that.
+    pub(super) async fn drains(&self, stages: &mut [Stage]) -> Result<()> {
+        for stage in stages {
+            if let Stage::Steps(steps) = stage {
+                drains(&self.inv, &self.hosts, steps, self.global.concurrency).await?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn carry_out(&self, stages: Vec<Stage>) -> Result<()> {

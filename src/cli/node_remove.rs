@@ -18,7 +18,8 @@ pub(super) async fn remove(args: &Remove, global: &Global) -> Result<ExitCode> {
     }
     let leaving = Leaving::begin("node remove", &args.inputs, names, None, global).await?;
     let standing = leaving.standing_without().await?;
-    let stages = removal(&leaving.inv, &standing, &leaving.names)?;
+    let mut stages = removal(&leaving.inv, &standing, &leaving.names)?;
+    leaving.drains(&mut stages).await?;
     leaving.foresee(&leaving.rest()?).await?;
     let names = leaving.names.join(",");
     confirm::typed(&names, args.confirm.as_deref(), &warning(&leaving, &stages))?;

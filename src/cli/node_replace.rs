@@ -23,6 +23,10 @@ pub(super) async fn replace(args: &Replace, global: &Global) -> Result<ExitCode>
     let join_first = order(inv, &standing, old) == Order::JoinFirst;
     // What is refused is refused now, where that can be told without the new one.
     let stages = if join_first { Vec::new() } else { leave(&leaving).await? };
+    if join_first && let Ok(mut later) = removal(inv, &standing, &leaving.names) {
+        // Refused before the new one joins.
+        leaving.drains(&mut later).await?;
+    }
     leaving.foresee(if join_first { inv } else { &rest }).await?;
     let mut text = if join_first { format!("{new} joins first. Then ") } else { String::new() };
     text += &warning(&leaving, &stages);
@@ -44,5 +48,7 @@ async fn leave(leaving: &Leaving<'_>) -> Result<Vec<Stage>> {
     if !standing.knows(&leaving.inv, old) {
         return Ok(vec![Stage::Settle { without: leaving.names.clone() }]);
     }
-    removal(&leaving.inv, &standing, &leaving.names)
+    let mut stages = removal(&leaving.inv, &standing, &leaving.names)?;
+    leaving.drains(&mut stages).await?;
+    Ok(stages)
 }

@@ -14,7 +14,9 @@ use crate::facts::{Finding, Severity, gather, observe, preflight};
 use crate::host::ssh::{SshConnector, SshOptions};
 use crate::host::{Connector, Host};
 use crate::inventory::{self, Inventory, Node};
-use crate::plan::{Fingerprints, PLAN_FORMAT, Plan, assemble, desired, drift, questions};
+use crate::plan::{
+    Fingerprints, PLAN_FORMAT, Plan, Step, assemble, check_drains, desired, drain_questions, drift, questions,
+};
 use crate::resource::{left_over_releases, releases_probe};
 
 /// Connected hosts by name.
@@ -127,7 +129,8 @@ pub(super) async fn survey(inv: &Inventory, bundle: &Bundle, hosts: &Hosts, conc
         asked.entry(voice.clone()).or_default().push(releases_probe());
     }
     let answers = observe(hosts, &asked, concurrency).await?;
-    let steps = assemble(&wanted, &answers);
+    let mut steps = assemble(&wanted, &answers);
+    drains(inv, hosts, &mut steps, concurrency).await?;
     let mut digests = BTreeMap::new();
     for (host, seen) in &answers {
         // Only whether each wanted thing holds counts: clocks, counters and logs in the answers change by themselves.
@@ -157,6 +160,18 @@ pub(super) async fn survey(inv: &Inventory, bundle: &Bundle, hosts: &Hosts, conc
         warnings,
         drift: drift(inv, &facts),
     })
+}
+
+/// Asks which pods the steps would drain, and says in their reasons what is lost with them.
+///
+/// Errors (`Refused`): the inventory does not allow to lose that.
+pub(super) async fn drains(inv: &Inventory, hosts: &Hosts, steps: &mut [Step], concurrency: usize) -> Result<()> {
+    let asked = drain_questions(steps);
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let answers = observe(hosts, &asked, concurrency).await?;
+    check_drains(inv, steps, &answers)
 }
 
 /// The digest of an inventory as resolved, by which a plan knows what it was made from.

@@ -85,6 +85,8 @@ pub fn is_repeatable(action: &Action) -> bool {
         | Action::ProxySettings { .. }
         | Action::WaitNodeReady { .. }
         | Action::WaitControlPlane { .. }
+        | Action::WaitStaticPods { .. }
+        | Action::UpgradeAddons { .. }
         | Action::WaitEtcdMembers { .. }
         | Action::RestartPods { .. }
         | Action::TestPodNetwork { .. } => true,

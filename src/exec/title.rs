@@ -40,6 +40,8 @@ impl Step {
             Action::NodeMeta { node, .. } => format!("set labels and taints of {node}"),
             Action::WaitNodeReady { node, .. } => format!("wait until {node} is Ready"),
             Action::WaitControlPlane { node, .. } => format!("wait until the control plane on {node} is healthy"),
+            Action::WaitStaticPods { node, .. } => format!("wait until static pods of {node} have settled"),
+            Action::UpgradeAddons { .. } => "upgrade kube-proxy and CoreDNS".to_owned(),
             Action::WaitEtcdMembers { members, .. } => {
                 format!("wait until etcd's members are {}", members.join(", "))
             }

@@ -36,5 +36,5 @@ pub use schema::schema;
 pub(crate) use structure::nearest;
 pub(crate) use trust::key_id;
 pub use trust::{PublicKey, Signer, Trust, UnsignedBundle};
-pub use upgrade::{Drain, Gate, GateCheck, Share, Unfinished, Upgrade};
+pub use upgrade::{Drain, Gate, GateCheck, LostPods, Share, Unfinished, Upgrade};
 pub use upstream::{SignatureScheme, UpstreamSigner};

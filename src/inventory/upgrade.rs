@@ -123,12 +123,32 @@ pub struct Drain {
     pub grace_s: Option<u32>,
     /// What is done about a node that has not emptied in time.
     pub unfinished: Unfinished,
+    /// What is done about pods without a controller, which no node starts again once they are deleted.
+    pub bare_pods: LostPods,
+    /// What is done about pods with data in an emptyDir volume, which is lost when they are deleted.
+    pub local_data: LostPods,
 }
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { timeout_s: 300, grace_s: None, unfinished: Unfinished::default() }
+        Self {
+            timeout_s: 300,
+            grace_s: None,
+            unfinished: Unfinished::default(),
+            bare_pods: LostPods::Refuse,
+            local_data: LostPods::Delete,
+        }
     }
+}
+
+/// What is done about pods of which something is lost when a node is drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LostPods {
+    /// Nothing is changed: the plan names them and is refused.
+    Refuse,
+    /// They are deleted as all others are evicted.
+    Delete,
 }
 
 /// What is done about a node that has not emptied in time.

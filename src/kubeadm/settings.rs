@@ -66,6 +66,19 @@ impl ControlPlaneSettings {
         serde_yaml_ng::from_str(text).ok()
     }
 
+    /// These without etcd's tag, where `kubeadm upgrade` gives etcd its image.
+    #[must_use]
+    pub fn without_etcd_tag(self) -> Self {
+        Self { etcd_tag: None, ..self }
+    }
+
+    /// Whether a host that keeps `kept` was last made to have these. etcd's tag does not count: nothing of an older image
+    /// is left over, and which image runs says the manifest itself.
+    #[must_use]
+    pub fn is_kept(&self, kept: &str) -> bool {
+        Self::read(kept).is_some_and(|k| k.without_etcd_tag() == self.clone().without_etcd_tag())
+    }
+
     /// The components, in the order in which they are begun anew.
     pub fn components(&self) -> impl Iterator<Item = &str> {
         let rank = |name: &str| (name != ETCD, name != API_SERVER);
@@ -82,10 +95,7 @@ impl ControlPlaneSettings {
         let same = |name: &str| match &kept {
             None => true,
             Some(None) => false,
-            Some(Some(kept)) => {
-                kept.extra_args.get(name) == self.extra_args.get(name)
-                    && (name != ETCD || kept.etcd_tag == self.etcd_tag)
-            }
+            Some(Some(kept)) => kept.extra_args.get(name) == self.extra_args.get(name),
         };
         let has = |name: &str| {
             let pod = found.pods.get(name);
@@ -124,7 +134,7 @@ impl ControlPlaneSettings {
             all["apiServer"]["certSANs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         self.extra_args.iter().all(|(name, wanted)| has(&arguments(&part(name)["extraArgs"]), wanted))
             && self.cert_sans.iter().all(|s| sans.contains(s.as_str()))
-            && self.etcd_tag.as_deref() == all["etcd"]["local"]["imageTag"].as_str()
+            && self.etcd_tag.as_deref().is_none_or(|tag| all["etcd"]["local"]["imageTag"].as_str() == Some(tag))
     }
 }
 

@@ -229,6 +229,16 @@ pub enum Action {
         /// Seconds.
         timeout_s: u64,
     },
+    /// Wait until the kubelet of a control plane has finished with its static pods: a new kubelet restarts each of them,
+    /// seconds after its service has started.
+    WaitStaticPods {
+        /// The node object.
+        node: String,
+        /// How long all static pods must have run without a restart, in seconds.
+        stable_s: u64,
+        /// Seconds.
+        timeout_s: u64,
+    },
     /// Wait until etcd's members are exactly these and all are healthy.
     WaitEtcdMembers {
         /// Member names.
@@ -299,6 +309,19 @@ pub enum Action {
         /// What the cluster's configuration is to say of images first; said by the one that upgrades the whole cluster.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         images: Option<ImageNames>,
+    },
+    /// Upgrade kube-proxy and CoreDNS where `kubeadm upgrade` of the last control plane has not (run on a control plane).
+    UpgradeAddons {
+        /// The configuration documents of kubeadm.
+        config: String,
+        /// The tag of kube-proxy's image, when kubeadm installs kube-proxy.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proxy_tag: Option<String>,
+        /// The tag of CoreDNS's image, when kubeadm installs CoreDNS.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        coredns_tag: Option<String>,
+        /// How long the new pods may take, in seconds.
+        timeout_s: u64,
     },
     /// Keep new pods off a node, and mark it as being upgraded.
     Cordon {
@@ -506,6 +529,7 @@ impl Action {
             self,
             Self::WaitNodeReady { .. }
                 | Self::WaitControlPlane { .. }
+                | Self::WaitStaticPods { .. }
                 | Self::WaitEtcdMembers { .. }
                 | Self::TestPodNetwork { .. }
                 | Self::WaitNodeVersion { .. }

@@ -110,6 +110,7 @@ pub(super) fn disruption(action: &Action) -> Disruption {
     match action {
         Action::WaitNodeReady { .. }
         | Action::WaitControlPlane { .. }
+        | Action::WaitStaticPods { .. }
         | Action::WaitEtcdMembers { .. }
         | Action::WaitNodeVersion { .. }
         | Action::TestPodNetwork { .. } => Disruption::None,
@@ -140,6 +141,7 @@ pub(super) fn disruption(action: &Action) -> Disruption {
         | Action::Gate { .. } => Disruption::Quiet,
         Action::Unit { .. }
         | Action::KubeadmUpgrade { .. }
+        | Action::UpgradeAddons { .. }
         | Action::RestartPods { .. }
         | Action::ControlPlaneSettings { .. }
         | Action::KubeletSettings { .. }

@@ -7,6 +7,7 @@ mod backup_steps;
 mod certificates;
 mod cluster_steps;
 mod desired;
+mod drains;
 mod drift;
 #[cfg(test)]
 mod drift_tests;
@@ -40,6 +41,7 @@ pub use action::{Action, LocalFile, UnpackMember};
 pub use assemble::{Observations, assemble, questions};
 pub use certificates::{HOW_TO_SIGN, with_how_to_sign};
 pub use desired::{Desired, When};
+pub use drains::{check_drains, drain_questions};
 pub use drift::{Drift, DriftKind, drift};
 pub use host_steps::ROUTES_UNIT;
 pub use leave::{Order, Stage, order, removal};

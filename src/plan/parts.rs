@@ -101,6 +101,17 @@ impl<'a> Parts<'a> {
             .ok_or_else(|| Error::invalid(format!("the bundle has no image named {name}")))
     }
 
+    /// The pause image that containerd runs: of two tags in the bundle the inventory's.
+    fn pause(&self) -> Result<&'a str> {
+        let Some(tag) = &self.inv.kubeadm.pause_tag else { return self.image_named("pause") };
+        let images = self.bundle.artifacts.iter().filter(|a| a.kind == ArtifactKind::Image);
+        let own = images.map(|a| a.name.as_str()).find(|i| base_name(i) == "pause" && i.ends_with(&format!(":{tag}")));
+        own.ok_or_else(|| {
+            Error::invalid(format!("the bundle has no image pause:{tag}, which kubeadm.pause_tag names"))
+                .hint("make one with `provision bundle lock` and `provision bundle build` and this inventory")
+        })
+    }
+
     /// What kubeadm's configuration says of images.
     pub(super) fn cluster_images(&self) -> Result<ClusterImages> {
         let apiserver = self.image_named("kube-apiserver")?;
@@ -111,7 +122,7 @@ impl<'a> Parts<'a> {
             repository,
             etcd_tag: self.inv.etcd.image_tag.clone().or_else(|| tag("etcd")),
             coredns_tag: self.inv.kubeadm.coredns_tag.clone().or_else(|| tag("coredns")),
-            pause: self.image_named("pause")?.to_owned(),
+            pause: self.pause()?.to_owned(),
         })
     }
 }

@@ -7,7 +7,7 @@ use super::desired::{Desired, HostSteps, When};
 use super::host_steps::containerd_texts;
 use super::model::{PhaseId, StepId};
 use super::planner::Input;
-use super::upgrade_steps::worker_waves;
+use super::upgrade_steps::{kubeadm_will_upgrade, worker_waves};
 use crate::error::Result;
 use crate::inventory::{EtcdMode, Node};
 use crate::kubeadm::{ClusterSettings, ControlPlaneSettings, KubeletSettings, settings_documents};
@@ -133,16 +133,24 @@ impl Maker<'_> {
     fn upload(&mut self, speaker: &Node) -> Result<()> {
         let inv = self.input.inv;
         let dns = !inv.kubeadm.skip_phases.iter().any(|p| matches!(p.as_str(), "addon" | "addon/coredns"));
+        // The upgrade of the first control plane writes the names of images before anything else.
+        let first = self.planes.first().is_some_and(|n| kubeadm_will_upgrade(self.input, &n.name));
         let action = Action::UploadSettings {
             config: settings_documents(inv, speaker, &self.input.images)?,
-            control_plane: ControlPlaneSettings::wanted(inv, &self.input.images).text()?,
+            control_plane: self.wanted(first).text()?,
             kubelet: KubeletSettings::wanted(inv, speaker)?.text()?,
             kubelet_map: self.kubelet_map.clone(),
-            coredns_tag: self.input.images.coredns_tag.clone().filter(|_| dns),
+            coredns_tag: self.input.images.coredns_tag.clone().filter(|_| dns && !first),
         };
         let why = "what joins and what is upgraded is made from it";
         self.add(self.voice, PhaseId::SettingsControlPlane, "upload", action, why, When::Drift);
         Ok(())
+    }
+
+    /// What is asked of a control plane; etcd's image comes with the upgrade where there is one.
+    fn wanted(&self, upgraded: bool) -> ControlPlaneSettings {
+        let wanted = ControlPlaneSettings::wanted(self.input.inv, &self.input.images);
+        if upgraded { wanted.without_etcd_tag() } else { wanted }
     }
 
     fn control_plane(&mut self, node: &Node) -> Result<()> {
@@ -154,11 +162,11 @@ impl Maker<'_> {
             address: node.address.to_string(),
             others: others.map(|n| (n.name.clone(), n.address.to_string())).collect(),
             config: settings_documents(inv, node, &self.input.images)?,
-            wanted: ControlPlaneSettings::wanted(inv, &self.input.images).text()?,
+            wanted: self.wanted(kubeadm_will_upgrade(self.input, &node.name)).text()?,
             timeout_s,
         };
         let phase = PhaseId::SettingsControlPlane;
-        let why = "arguments or names of its certificate are not what the inventory asks for";
+        let why = "arguments, names of its certificate or etcd's image are not what the inventory asks for";
         let id = self.add(&node.name, phase, "control-plane", action, why, When::Drift);
         if inv.etcd.mode == EtcdMode::Stacked {
             let members = self.input.facts.etcd.iter().flatten().map(|m| m.name.clone()).collect();

@@ -10,12 +10,15 @@ use super::planner::Input;
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::inventory::{Inventory, Node};
-use crate::kubeadm::{ImageNames, NodeObject};
+use crate::kubeadm::{ImageNames, NodeObject, settings_documents};
 use crate::resource::{Membership, is_marked, kept_path, plain_version};
 use crate::upgrade::{Presence, Wave, Worker, waves};
 
 /// What [`runtime_installs`] installs.
 const RUNTIME: [&str; 2] = ["containerd", "runc"];
+
+/// How long the static pods of a control plane must have run under a new kubelet before anything else begins, in seconds.
+const STABLE_S: u64 = 15;
 
 /// The phase in which a host in this role gets another version.
 pub(super) fn phase_of(node: &Node) -> PhaseId {
@@ -70,11 +73,11 @@ pub(super) fn worker_waves(inv: &Inventory, facts: &Facts) -> Vec<Wave> {
 /// The steps of all members that are behind, in the order in which they are done: all others come after the last.
 pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) -> Result<Vec<Desired>> {
     let in_turn: BTreeSet<&String> = input.upgrading.union(&input.new_runtime).collect();
-    if in_turn.is_empty() {
-        return Ok(Vec::new());
-    }
     let inv = input.inv;
     let maker = Maker { input, voice, version: inv.version_name() };
+    if in_turn.is_empty() {
+        return maker.addons(barrier);
+    }
     let planes: Vec<Node> =
         inv.control_planes().into_iter().filter(|n| input.facts.membership(inv, n) == Membership::Member).collect();
     let first = planes.first().map(|n| n.name.clone()).unwrap_or_default();
@@ -99,6 +102,10 @@ pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) 
         previous = steps.last().map(|s| vec![s.id.clone()]).unwrap_or(previous);
         all.extend(steps);
     }
+    // kubeadm leaves addons as they are as long as it sees an API server of another version.
+    let addons = maker.addons(&previous)?;
+    previous = addons.last().map(|s| vec![s.id.clone()]).unwrap_or(previous);
+    all.extend(addons);
     for node in planes.iter().filter(|n| in_turn.contains(&n.name)) {
         let steps = maker.control_plane_node(node, &previous)?;
         previous = steps.last().map(|s| vec![s.id.clone()]).unwrap_or(previous);
@@ -149,6 +156,25 @@ pub(super) fn upgrade_steps(input: &Input<'_>, voice: &str, barrier: &[StepId]) 
     Ok(all)
 }
 
+/// Whether kubeadm has something to do on the node: one that is only marked had that before, if ever.
+fn kubeadm_upgrades(input: &Input<'_>, name: &str) -> bool {
+    let version = input.inv.version_name();
+    let found = input.facts.hosts.get(name).map(|h| &h.upgrade);
+    let was = found.is_some_and(|u| u.mark.as_ref() == Some(&version));
+    let object = input.facts.nodes.iter().flatten().find(|o| o.name == name);
+    let same = object.is_some_and(|o| plain_version(&o.kubelet_version) == version)
+        && found.is_none_or(|u| u.components.values().all(|v| *v == version));
+    let configured = input.facts.voice.as_deref().and_then(|v| input.facts.hosts.get(v));
+    let all = configured.and_then(|h| h.upgrade.configured.as_ref()).is_none_or(|v| *v == version);
+    input.upgrading.contains(name) && (was || !same || !all)
+}
+
+/// Whether kubeadm upgrades the node in this plan, and with it gives a control plane's etcd the bundle's image.
+pub(super) fn kubeadm_will_upgrade(input: &Input<'_>, name: &str) -> bool {
+    let mark = input.facts.hosts.get(name).and_then(|h| h.upgrade.mark.as_ref());
+    kubeadm_upgrades(input, name) && mark != Some(&input.inv.version_name())
+}
+
 struct Maker<'a> {
     input: &'a Input<'a>,
     voice: &'a str,
@@ -156,16 +182,8 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// Whether kubeadm has something to do on the node: one that is only marked had that before, if ever.
     fn wants_kubeadm(&self, name: &str) -> bool {
-        let found = self.input.facts.hosts.get(name).map(|h| &h.upgrade);
-        let was = found.is_some_and(|u| u.mark.as_ref() == Some(&self.version));
-        let object = self.input.facts.nodes.iter().flatten().find(|o| o.name == name);
-        let same = object.is_some_and(|o| plain_version(&o.kubelet_version) == self.version)
-            && found.is_none_or(|u| u.components.values().all(|v| *v == self.version));
-        let configured = self.input.facts.voice.as_deref().and_then(|v| self.input.facts.hosts.get(v));
-        let all = configured.and_then(|h| h.upgrade.configured.as_ref()).is_none_or(|v| *v == self.version);
-        self.input.upgrading.contains(name) && (was || !same || !all)
+        kubeadm_upgrades(self.input, name)
     }
 
     /// API server, controller manager, scheduler and etcd.
@@ -185,6 +203,32 @@ impl Maker<'_> {
         Ok(steps.into_steps())
     }
 
+    /// kube-proxy and CoreDNS, where the cluster's own are not, or not known to be, of this version.
+    fn addons(&self, previous: &[StepId]) -> Result<Vec<Desired>> {
+        let inv = self.input.inv;
+        let installed = |addon: &str| !inv.kubeadm.skip_phases.iter().any(|p| p == "addon" || p == addon);
+        let proxy_tag = installed("addon/kube-proxy").then(|| self.version.clone());
+        let coredns_tag = self.input.images.coredns_tag.clone().filter(|_| installed("addon/coredns"));
+        let state = self.input.facts.voice.as_deref().and_then(|v| self.input.facts.hosts.get(v)).map(|h| &h.upgrade);
+        // One that cannot read the cluster's own configuration says nothing of its addons either.
+        let behind = state
+            .is_some_and(|s| s.configured.is_some() && !s.addons_are(proxy_tag.as_deref(), coredns_tag.as_deref()));
+        let Some(node) = self.input.planes.iter().find(|n| n.name == self.voice).filter(|_| behind) else {
+            return Ok(Vec::new());
+        };
+        let mut steps = HostSteps::new(&node.name);
+        let action = Action::UpgradeAddons {
+            config: settings_documents(inv, node, &self.input.images)?,
+            proxy_tag,
+            coredns_tag,
+            timeout_s: inv.upgrade.gate_timeout_s,
+        };
+        let why = "kube-proxy and CoreDNS follow when all control planes are upgraded";
+        steps.add(PhaseId::UpgradeControlPlane, "addons", action, why);
+        steps.after(previous.iter().cloned());
+        Ok(steps.into_steps())
+    }
+
     /// The kubelet below them.
     fn control_plane_node(&self, node: &Node, previous: &[StepId]) -> Result<Vec<Desired>> {
         let phase = PhaseId::UpgradeControlPlane;
@@ -192,6 +236,9 @@ impl Maker<'_> {
         let mut steps = HostSteps::new(&node.name);
         self.keep_runtime(node, previous, &mut steps);
         let (cordon, service) = self.kubelet(node, previous, &mut steps)?;
+        let settled = Action::WaitStaticPods { node: node.name.clone(), stable_s: STABLE_S, timeout_s };
+        steps.add(phase, "settled", settled, "a new kubelet restarts static pods seconds after it has started");
+        steps.when(When::DriftOrWith(vec![service.clone()]));
         let healthy =
             Action::WaitControlPlane { node: node.name.clone(), address: node.address.to_string(), timeout_s };
         steps.add(phase, "healthy-again", healthy, "the control plane must be healthy before the next one is begun");

@@ -13,11 +13,12 @@ use super::pki::{is_placed, placed_probe};
 use super::registry::{REGISTRY_CA, is_whole, registry_probe};
 use super::settings;
 use super::shell::shell_probe;
+use super::static_pods::{restless, static_pods_probes};
 use super::system::{ModuleState, module_probe, module_state, swap_is_off};
 use super::unit::is_as_wanted;
 use super::upgrade::{
     are_through, is_at_version, is_cordoned, is_released as is_let_go, is_upgraded, movable_pods, pods_probe,
-    snapshot_probe, upgrade_probe,
+    snapshot_probe, upgrade_probe, upgrade_state,
 };
 use crate::bundle::Digest;
 use crate::host::{Answer, NODE_BLOB_DIR, Probe};
@@ -77,7 +78,8 @@ pub fn probes(action: &Action) -> Vec<Probe> {
         | Action::ProxySettings { .. } => settings::settings_probes(action),
         Action::EtcdSnapshot { path } => vec![snapshot_probe(path)],
         Action::KeepVersion { version, .. } => vec![Probe::File(kept_path(version))],
-        Action::KubeadmUpgrade { .. } => vec![upgrade_probe()],
+        Action::KubeadmUpgrade { .. } | Action::UpgradeAddons { .. } => vec![upgrade_probe()],
+        Action::WaitStaticPods { node, .. } => static_pods_probes(node),
         Action::Drain { node, .. } => vec![pods_probe(node)],
         Action::WaitControlPlane { address, .. } => vec![control_plane_probe(address)],
         Action::WaitEtcdMembers { .. } => vec![etcd_probe()],
@@ -163,6 +165,10 @@ pub fn satisfied(action: &Action, answers: &[Answer]) -> bool {
         Action::KubeadmUpgrade { version, first: applies, control_plane, .. } => {
             is_upgraded(first, version, *applies, *control_plane)
         }
+        Action::UpgradeAddons { proxy_tag, coredns_tag, .. } => {
+            upgrade_state(first).addons_are(proxy_tag.as_deref(), coredns_tag.as_deref())
+        }
+        Action::WaitStaticPods { stable_s, .. } => restless(answers, *stable_s).is_none(),
         Action::Cordon { node, version, .. } => is_cordoned(first, node, version),
         Action::Drain { .. } => movable_pods(first).is_some_and(|pods| pods.is_empty()),
         Action::WaitNodeVersion { node, version, .. } => is_at_version(first, node, version),

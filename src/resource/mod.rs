@@ -15,6 +15,7 @@ mod pki;
 mod registry;
 mod settings;
 mod shell;
+mod static_pods;
 mod strays;
 mod system;
 pub mod template;
@@ -47,7 +48,8 @@ pub use settings::{
 };
 pub(crate) use settings::{control_plane_behind, has_uploaded, ready_pods, ready_pods_probe};
 pub use shell::{SHELL_PROBES, shell_probe};
+pub(crate) use static_pods::restless;
 pub use strays::{Strays, strays, strays_probe};
 pub use system::{ModuleState, module_probe, module_state};
 pub use upgrade::{UpgradeState, is_marked, plain_version, upgrade_probe, upgrade_state};
-pub(crate) use upgrade::{movable_pods, pods_probe};
+pub(crate) use upgrade::{losses, movable_pods, pods_probe};

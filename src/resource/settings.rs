@@ -58,12 +58,18 @@ pub(crate) fn settings_probes(action: &Action) -> Vec<Probe> {
 /// Whether nothing is left to do.
 pub(super) fn has_settings(action: &Action, answers: &[Answer]) -> bool {
     let agrees = |at: usize, wanted: &str| kept_before(answers.get(at)).is_none_or(|kept| kept == wanted);
+    let planes_agree = |at: usize, wanted: &str| {
+        let wanted = ControlPlaneSettings::read(wanted);
+        kept_before(answers.get(at)).is_none_or(|kept| wanted.is_some_and(|w| w.is_kept(&kept)))
+    };
     match action {
         Action::UploadSettings { control_plane, kubelet, .. } => {
-            agrees(1, control_plane) && agrees(2, kubelet) && answers.first().is_some_and(|a| has_uploaded(action, a))
+            planes_agree(1, control_plane)
+                && agrees(2, kubelet)
+                && answers.first().is_some_and(|a| has_uploaded(action, a))
         }
         Action::ControlPlaneSettings { wanted, .. } => {
-            agrees(0, wanted)
+            planes_agree(0, wanted)
                 && control_plane_behind(wanted, answers)
                     .is_some_and(|(certificate, pods)| !certificate && pods.is_empty())
         }

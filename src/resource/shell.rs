@@ -23,6 +23,7 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
         "rpm -q --qf '%{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE}\\n' \"$@\" 2>/dev/null | grep -v ' is not installed$' || true\n",
     ),
     ("control-plane", include_str!("control_plane.sh")),
+    ("static-pods", include_str!("static_pods.sh")),
     ("etcd", concat!(include_str!("etcd_access.sh"), include_str!("etcd.sh"))),
     ("etcd-host", include_str!("etcd_host.sh")),
     ("cluster-status", concat!(include_str!("etcd_access.sh"), include_str!("status.sh"))),
@@ -46,10 +47,10 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
     ("cluster-settings", include_str!("cluster_settings.sh")),
     ("budgets", include_str!("budgets.sh")),
     ("snapshot", include_str!("snapshot.sh")),
-    // Name, phase, owner and whether it is a static pod's mirror, one pod a line.
+    // Name, phase, owner, whether it is a static pod's mirror, its controller and its emptyDir volumes, one pod a line.
     (
         "pods",
-        "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get pods --all-namespaces --field-selector \"spec.nodeName=$1\" -o 'jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}|{.status.phase}|{.metadata.ownerReferences[0].kind}|{.metadata.annotations.kubernetes\\.io/config\\.mirror}{\"\\n\"}{end}'\n",
+        "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s get pods --all-namespaces --field-selector \"spec.nodeName=$1\" -o 'jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}|{.status.phase}|{.metadata.ownerReferences[0].kind}|{.metadata.annotations.kubernetes\\.io/config\\.mirror}|{.metadata.ownerReferences[?(@.controller==true)].kind}|{.spec.volumes[*].emptyDir}{\"\\n\"}{end}'\n",
     ),
     // The kubelet of a node, asked by way of the API server.
     (

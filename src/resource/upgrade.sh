@@ -13,5 +13,8 @@ c=$($k configmap kubeadm-config -o 'jsonpath={.data.ClusterConfiguration}' 2>/de
 [ -z "$c" ] || echo "cluster=$(printf %s "$c" | base64 | tr -d '\n')"
 v=$(printf '%s\n' "$c" | sed -n 's/^kubernetesVersion: *//p')
 [ -z "$v" ] || echo "configured=$v"
-i=$($k daemonset kube-proxy --ignore-not-found -o 'jsonpath={.spec.template.spec.containers[0].image}' 2>/dev/null)
-[ -z "$i" ] || echo "proxy=${i##*:}"
+p=$($k daemonset kube-proxy --ignore-not-found -o 'jsonpath={.spec.template.spec.containers[0].image}' 2>/dev/null) &&
+    d=$($k deployment coredns --ignore-not-found -o 'jsonpath={.spec.template.spec.containers[0].image}' 2>/dev/null) || exit 0
+echo addons=read
+[ -z "$p" ] || echo "proxy=${p##*:}"
+[ -z "$d" ] || echo "coredns=${d##*:}"

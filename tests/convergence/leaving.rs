@@ -7,7 +7,7 @@ use provision::host::{Connector as _, FakeCluster, FakeConnector};
 use provision::inventory::Inventory;
 use provision::plan::{Order, Stage, beyond, may_replace, nobody_answers, order, removal, without};
 
-use super::world::{Hosts, connect, execute, plan};
+use super::world::{Hosts, connect, drains, execute, plan};
 
 /// What `node remove` and `node replace` do, without a person to ask.
 pub struct Command<'a> {
@@ -67,6 +67,12 @@ impl Command<'_> {
             }
         }
         let seen = self.standing(&hosts).await?;
-        self.carry_out(&hosts, removal(self.inv, &seen, &self.names)?).await
+        let mut stages = removal(self.inv, &seen, &self.names)?;
+        for stage in &mut stages {
+            if let Stage::Steps(steps) = stage {
+                drains(self.inv, &hosts, steps).await?;
+            }
+        }
+        self.carry_out(&hosts, stages).await
     }
 }

@@ -87,6 +87,20 @@ async fn a_worker_and_a_control_plane_leave() {
 }
 
 #[tokio::test]
+async fn a_node_whose_drain_would_lose_pods_does_not_leave() {
+    let (fake, bundle) = whole().await;
+    fake.world().bare.insert("web-1".into());
+    let before = snapshot(&fake);
+    let error = remove(&fake, &bundle, &["w1"]).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(error.report().contains("w1: pods without a controller: default/web-1"), "{}", error.report());
+    assert_eq!(snapshot(&fake), before);
+    assert!(!fake.world().nodes["w1"].unschedulable);
+    // What is on a node that stays does not matter.
+    remove(&fake, &bundle, &["w2"]).await.unwrap_or_else(|e| panic!("{}", e.report()));
+}
+
+#[tokio::test]
 async fn what_kubeadm_kept_of_a_control_plane_goes_too() {
     let (fake, bundle) = whole().await;
     let entry = |n: u8| format!("  cp{n}:\n    advertiseAddress: 192.168.10.1{n}\n    bindPort: 6443\n");

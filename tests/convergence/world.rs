@@ -12,7 +12,7 @@ use provision::exec::{self, Cancel, Context, HostRunner, NullSink, Options, Retr
 use provision::facts::{Severity, gather, observe, preflight};
 use provision::host::{Connector as _, FakeCluster, FakeConnector, Fault, Host, NodeRecord};
 use provision::inventory::{self, Arch, Inventory};
-use provision::plan::{Plan, Step, assemble, desired, questions};
+use provision::plan::{Plan, Step, assemble, check_drains, desired, drain_questions, questions};
 
 pub const INVENTORY: &str = r#"
 [cluster]
@@ -198,7 +198,14 @@ pub async fn plan(inv: &Inventory, bundle: &BundleManifest, hosts: &Hosts) -> Re
     }
     let wanted = desired(inv, bundle, &facts)?;
     let answers = observe(hosts, &questions(&wanted), 5).await?;
-    Ok(assemble(&wanted, &answers))
+    let mut steps = assemble(&wanted, &answers);
+    drains(inv, hosts, &mut steps).await?;
+    Ok(steps)
+}
+
+pub async fn drains(inv: &Inventory, hosts: &Hosts, steps: &mut [Step]) -> Result<()> {
+    let answers = observe(hosts, &drain_questions(steps), 5).await?;
+    check_drains(inv, steps, &answers)
 }
 
 pub async fn apply_once(fake: &FakeCluster, inv: &Inventory, bundle: &BundleManifest) -> Result<usize> {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::exec::StepNote;
 use crate::host::{Answer, Command};
 use crate::plan::Action;
-use crate::resource::{probes, satisfied};
+use crate::resource::{probes, restless, satisfied};
 
 const KUBECTL: [&str; 3] = ["kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"];
 /// Between two looks; a look is one round trip.
@@ -78,6 +78,9 @@ pub(in crate::exec) async fn wait(
         Action::WaitControlPlane { node, timeout_s, .. } => {
             (format!("the control plane on {node} is not healthy"), *timeout_s)
         }
+        Action::WaitStaticPods { node, timeout_s, .. } => {
+            (format!("static pods of {node} have not settled"), *timeout_s)
+        }
         Action::WaitEtcdMembers { members, timeout_s } => {
             (format!("etcd's members are not {}, all healthy", members.join(", ")), *timeout_s)
         }
@@ -94,7 +97,7 @@ pub(in crate::exec) async fn wait(
         if Instant::now() >= until {
             return Err(Error::failed(format!("{what} after {timeout_s} s"))
                 .on(host)
-                .command(crate::error::FailedCommand::new("read-only probe", "last seen", &last_seen(&answers)))
+                .command(crate::error::FailedCommand::new("read-only probe", "last seen", &last_seen(action, &answers)))
                 .hint("`provision status` shows the whole cluster; on the node: `journalctl -u kubelet`"));
         }
         if !told {
@@ -110,7 +113,10 @@ pub(super) fn node_object(answers: &[Answer], name: &str) -> Option<crate::kubea
     crate::resource::node_object(answers.first()?, name)
 }
 
-fn last_seen(answers: &[Answer]) -> String {
+fn last_seen(action: &Action, answers: &[Answer]) -> String {
+    if let Action::WaitStaticPods { stable_s, .. } = action {
+        return restless(answers, *stable_s).unwrap_or_default();
+    }
     match answers.first() {
         Some(Answer::Shell { stdout, stderr, .. }) => {
             // A node list is long JSON: only what is not well is worth a line.

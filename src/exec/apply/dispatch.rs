@@ -52,9 +52,10 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
         Action::NodeMeta { node, labels, taints, remove_taints } => {
             cluster::node_meta(ctx, host, node, labels, taints, remove_taints).await
         }
-        Action::WaitNodeReady { .. } | Action::WaitControlPlane { .. } | Action::WaitEtcdMembers { .. } => {
-            cluster::wait(ctx, host, &step.action, notes).await
-        }
+        Action::WaitNodeReady { .. }
+        | Action::WaitControlPlane { .. }
+        | Action::WaitStaticPods { .. }
+        | Action::WaitEtcdMembers { .. } => cluster::wait(ctx, host, &step.action, notes).await,
         Action::RestartPods { components } => cluster::restart_pods(ctx, host, components).await,
         Action::TestPodNetwork { image, nodes, timeout_s } => {
             network::test(ctx, host, image, nodes, *timeout_s, notes).await
@@ -82,6 +83,7 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
             }
             upgrade::kubeadm(ctx, host, version, *first, *control_plane, ignore_preflight_errors).await
         }
+        Action::UpgradeAddons { .. } => upgrade::addons(ctx, host, &step.action).await,
         Action::Cordon { node, version, through } => room::take(ctx, through, node, version).await,
         Action::Drain { node, through, timeout_s, grace_s, unfinished } => {
             drain::drain(ctx, through, node, *timeout_s, *grace_s, *unfinished).await

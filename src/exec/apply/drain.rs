@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::cluster::kubectl;
 use super::context::Context;
+use super::network;
 use crate::error::{Error, FailedCommand, Result};
 use crate::host::Answer;
-use crate::inventory::Unfinished;
-use crate::resource::{movable_pods, pods_probe};
+use crate::inventory::{LostPods, Unfinished};
+use crate::resource::{VERIFY_NAMESPACE, movable_pods, pods_probe};
 
 const SHORT: Duration = Duration::from_secs(60);
 /// What kubectl may take beyond the time its drain is given.
@@ -53,14 +56,17 @@ pub(super) async fn drain(
 ) -> Result<()> {
     let force = unfinished == Unfinished::Force;
     let Some(error) = empty(ctx, through, node, timeout_s, grace_s, force).await? else { return Ok(()) };
+    // Nothing that runs was changed on the node yet: it serves until the cause is gone.
+    uncordon(ctx, through, node, true).await.map_err(|e| {
+        Error::unreachable("the API does not answer")
+            .source(e)
+            .hint(format!("{node} stays cordoned: run apply again when the API answers, or `kubectl uncordon {node}`"))
+    })?;
     if unfinished == Unfinished::Skip {
-        uncordon(ctx, through, node, true)
-            .await
-            .map_err(|e| Error::unreachable("the API does not answer").source(e))?;
         return Err(error.hint(format!("upgrade.drain.unfinished is `skip`: {node} is schedulable again and stays at its version; run apply again for it")));
     }
     Err(error
-        .hint(format!("the upgrade pauses here: {node} stays cordoned and at its version; run apply again when the pods can move"))
+        .hint(format!("the upgrade pauses here: {node} is schedulable again and runs what it ran before; run apply again when the pods can move"))
         .hint("more replicas, a budget that allows one disruption, or moving a pod without a controller by hand; or upgrade.drain.unfinished = \"skip\" or \"force\""))
 }
 
@@ -111,11 +117,24 @@ async fn empty(
     grace_s: Option<u32>,
     force: bool,
 ) -> Result<Option<Error>> {
+    // Test pods that an earlier run left for a look are bare, and this program's own.
+    let own = format!("{VERIFY_NAMESPACE}/");
+    if left(ctx, through, node).await.unwrap_or_default().iter().any(|pod| pod.starts_with(&own)) {
+        network::remove(ctx, through).await?;
+    }
     let timeout = format!("--timeout={timeout_s}s");
     let grace = grace_s.map(|s| format!("--grace-period={s}"));
-    // Without --force: a pod that no controller makes again is left for its owner to decide about.
-    let words = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", &timeout];
-    let command = kubectl(words.into_iter().chain(grace.as_deref())).timeout(Duration::from_secs(timeout_s) + SLACK);
+    let policy = &ctx.inventory.upgrade.drain;
+    let mut words = vec!["drain", node, "--ignore-daemonsets", timeout.as_str()];
+    words.extend(grace.as_deref());
+    if policy.local_data == LostPods::Delete {
+        words.push("--delete-emptydir-data");
+    }
+    // What forces here lets pods go that no controller starts again; their budgets hold all the same.
+    let bare = (policy.bare_pods == LostPods::Delete).then_some("--force");
+    let limit = Duration::from_secs(timeout_s) + SLACK;
+    let command = kubectl(words.iter().copied().chain(bare)).timeout(limit);
+    let begun = Instant::now();
     let output = ctx.run(through, &command).await?;
     if output.ok() {
         return Ok(None);
@@ -125,14 +144,15 @@ async fn empty(
         return Ok(None);
     }
     if force {
-        let words = words.into_iter().chain(grace.as_deref()).chain(["--force", "--disable-eviction"]);
-        let command = kubectl(words).timeout(Duration::from_secs(timeout_s) + SLACK);
+        let command = kubectl(words.into_iter().chain(["--force", "--disable-eviction"])).timeout(limit);
         let attempted = format!("delete the pods that are left on {node}: {}", left.join(", "));
         return ctx.must(through, command, &attempted).await.map(|_| None);
     }
     let budgets = blocking(ctx, through).await.unwrap_or_default();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let error = Error::failed(format!("{node} is not empty after {timeout_s} s: {} left", left.join(", ")))
+    // kubectl refuses some pods at once, and others when its time is over.
+    let after = begun.elapsed().as_secs();
+    let error = Error::failed(format!("{node} is not empty after {after} s: {} left", left.join(", ")))
         .command(FailedCommand::new(command.line(), output.exit.to_string(), &format!("{said}{budgets}")));
     Ok(Some(error))
 }

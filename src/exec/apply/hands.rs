@@ -105,7 +105,9 @@ fn is_local(action: &Action) -> bool {
         | Action::HelmRelease { .. }
         | Action::WaitNodeReady { .. }
         | Action::WaitControlPlane { .. }
+        | Action::WaitStaticPods { .. }
         | Action::WaitEtcdMembers { .. }
+        | Action::UpgradeAddons { .. }
         | Action::TestPodNetwork { .. }
         | Action::EtcdEnter { .. }
         | Action::EtcdSnapshot { .. }

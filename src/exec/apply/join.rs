@@ -5,7 +5,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::context::Context;
-use crate::error::{Error, FailedCommand, Result};
+use super::why;
+use crate::error::{Error, Result};
 use crate::host::{Answer, Command, FileSpec, Output, Probe};
 use crate::kubeadm::{Discovery, ca_hash, certificate_key, token, upload_certs_document, with_discovery};
 
@@ -183,16 +184,8 @@ async fn run_kubeadm(
 
 /// kubeadm says little of why the kubelet or a static pod does not come up: their own words are added.
 async fn failure(ctx: &Context, host: &str, verb: &str, command: &Command, output: &Output) -> Error {
-    const TEXT: &str = r#"# apply:why
-journalctl --no-pager -q -n 5 -o cat -u kubelet 2>/dev/null | cut -c1-300
-for f in $(ls -t /var/log/pods/*/*/*.log 2>/dev/null | head -n 2); do echo "== $f"; tail -n 2 "$f" | cut -c1-300; done
-"#;
-    let more = ctx.run(host, &super::context::script_command(TEXT, &[])).await.map(|o| o.text()).unwrap_or_default();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let tail: Vec<&str> = stderr.trim_end().lines().collect();
-    let tail = tail[tail.len().saturating_sub(9)..].join("\n");
     Error::failed(format!("kubeadm {verb} failed"))
         .on(host)
-        .command(FailedCommand::new(command.line(), output.exit.to_string(), &format!("{more}{tail}")))
+        .command(why::kubeadm(ctx, host, command, output).await)
         .hint("mend the cause and run apply again: what is half done is cleared and done anew")
 }

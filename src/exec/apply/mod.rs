@@ -24,6 +24,7 @@ mod settings;
 mod system;
 mod units;
 mod upgrade;
+mod why;
 
 pub(super) use ca::{Ca, content, secret};
 pub(super) use certificates::place;

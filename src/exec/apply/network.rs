@@ -79,7 +79,7 @@ pub(super) async fn test(
     remove(ctx, host).await
 }
 
-async fn remove(ctx: &Context, host: &str) -> Result<()> {
+pub(super) async fn remove(ctx: &Context, host: &str) -> Result<()> {
     let command = kubectl(["delete", "namespace", VERIFY_NAMESPACE, "--ignore-not-found", "--timeout=90s"])
         .timeout(Duration::from_secs(120));
     ctx.must(host, command, "remove the test pods").await.map(drop)

@@ -29,7 +29,7 @@ const PODS_TIMEOUT: Duration = Duration::from_secs(600);
 const KUBELET_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// kubeadm's file on the host, in memory.
-async fn stage(ctx: &Context, host: &str, config: &str) -> Result<String> {
+pub(super) async fn stage(ctx: &Context, host: &str, config: &str) -> Result<String> {
     let path = format!("{STAGE}/kubeadm.yaml");
     files::write(ctx, host, &path, config, 0o600).await?;
     Ok(path)

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::cluster::{UPGRADE_PAUSE, kubectl, node_object};
 use super::context::{Context, script_command};
-use super::{drain, room};
-use crate::error::{Context as _, Error, FailedCommand, Result};
+use super::{drain, room, settings, why};
+use crate::error::{Context as _, Error, FailedCommand, Kind, Result};
 use crate::exec::StepNote;
 use crate::host::NODE_BLOB_DIR;
 use crate::kubeadm::{ImageNames, with_image_names};
 use crate::plan::Action;
-use crate::resource::{kept_path, probes, satisfied};
+use crate::resource::{kept_path, probes, satisfied, upgrade_probe, upgrade_state};
 
 use tokio::time::Instant;
 
@@ -82,7 +82,37 @@ pub(super) async fn kubeadm(
     } else {
         "the kubelet still runs the version before; mend the cause and run apply again, which goes on here"
     };
-    output.check(host, &shown, &format!("upgrade to {version}")).map(drop).map_err(|e| e.hint(forward))
+    let Err(error) = output.clone().check(host, &shown, &format!("upgrade to {version}")) else { return Ok(()) };
+    if error.kind() == Kind::Unreachable {
+        return Err(error.hint(forward));
+    }
+    Err(error.command(why::kubeadm(ctx, host, &shown, &output).await).hint(forward))
+}
+
+/// Upgrades kube-proxy and CoreDNS with the phases that `kubeadm upgrade` of the last control plane runs.
+pub(super) async fn addons(ctx: &Context, host: &str, action: &Action) -> Result<()> {
+    let Action::UpgradeAddons { config, proxy_tag, coredns_tag, timeout_s } = action else { return Ok(()) };
+    let path = settings::stage(ctx, host, config).await?;
+    let word = |wanted: &Option<String>| if wanted.is_some() { "yes" } else { "no" };
+    let timeout = timeout_s.to_string();
+    let args = [path.as_str(), word(proxy_tag), word(coredns_tag), timeout.as_str()];
+    let limit = Duration::from_secs(timeout_s.saturating_mul(2)) + COPY_TIMEOUT;
+    let text = concat!("# apply:upgrade-addons\n", include_str!("upgrade_addons.sh"));
+    let hint = "see which pod does not start with `kubectl -n kube-system get pods`, then run apply again";
+    ctx.script(host, "upgrade-addons", text, &args, limit, "upgrade kube-proxy and CoreDNS")
+        .await
+        .map_err(|e| e.hint(hint))?;
+    let state = upgrade_state(&ctx.ask(host, upgrade_probe()).await?);
+    let (Some(have), Some(wanted)) = (&state.coredns, coredns_tag) else { return Ok(()) };
+    if have == wanted {
+        return Ok(());
+    }
+    Err(Error::failed(format!(
+        "failed to upgrade CoreDNS: CoreDNS is still {} and not {wanted}: kubeadm keeps it where it cannot migrate the Corefile",
+        have.escape_debug()
+    ))
+    .on(host)
+    .hint("change the ConfigMap kube-system/coredns to what the new CoreDNS supports, then run apply again"))
 }
 
 /// Waits until the node is Ready at the new version; a worker that does not get there goes back.
@@ -111,8 +141,7 @@ pub(super) async fn wait(
         }
         tokio::time::sleep(UPGRADE_PAUSE).await;
     };
-    const WHY: &str = "# apply:why\njournalctl --no-pager -q -n 8 -o cat -u kubelet 2>/dev/null | cut -c1-300\n";
-    let why = ctx.run(host, &script_command(WHY, &[])).await.map(|o| o.text()).unwrap_or_default();
+    let why = why::containers(ctx, host).await;
     let error = Error::failed(format!("{node} is not Ready at {version} after {timeout_s} s"))
         .on(host)
         .command(FailedCommand::new("read-only probe", "last seen", &format!("{why}{last}")));
@@ -120,7 +149,7 @@ pub(super) async fn wait(
         return Err(back(ctx, through, node, version, error).await);
     }
     Err(error.hint(
-        "the upgrade pauses here, the node stays cordoned; a control plane goes forward, never half back: mend its kubelet and run apply again",
+        "the upgrade pauses here, the node stays cordoned until apply ends well or `kubectl uncordon`; a control plane goes forward, never half back: mend its kubelet and run apply again",
     ))
 }
 

@@ -28,7 +28,7 @@ impl World {
                 if script.starts_with("rotation-") || script == "kubelet-anew" {
                     return self.rotation_script(name, script, args, &command.stdin, now);
                 }
-                self.script(name, script, args, now)
+                self.script(name, script, args, now, half)
             }
             ["rm", "-f", "--", paths @ ..] => {
                 if let Some(m) = self.machines.get_mut(name) {
@@ -71,7 +71,7 @@ impl World {
         }
     }
 
-    fn script(&mut self, name: &str, script: &str, args: &[&str], now: u64) -> Output {
+    fn script(&mut self, name: &str, script: &str, args: &[&str], now: u64, half: bool) -> Output {
         match (script, args) {
             ("clear", _) => return self.clear(name),
             ("api-answers" | "test-account", _) => {
@@ -118,9 +118,10 @@ impl World {
             ("release", _) => return self.release(name, args),
             ("manifest", _) => return self.manifest(name, args),
             (
-                "cordon" | "uncordon" | "kubeadm-upgrade" | "system-pods" | "gate" | "snapshot" | "keep" | "rollback",
+                "cordon" | "uncordon" | "kubeadm-upgrade" | "upgrade-addons" | "system-pods" | "gate" | "snapshot"
+                | "keep" | "rollback",
                 _,
-            ) => return self.upgrade_script(name, script, args, now),
+            ) => return self.upgrade_script(name, script, args, now, half),
             ("test-pod-network", _) => {
                 let well = self.test_namespace && self.nodes.keys().all(|n| self.ready(n));
                 return if well { done("") } else { broken(1, "not all test pods run") };
@@ -190,6 +191,7 @@ impl World {
                 }
                 m.units.entry((*unit).to_owned()).or_default().enabled = *enabled == "yes";
                 match *wanted {
+                    "run" if *unit == "kubelet.service" => self.start_kubelet(name, now),
                     "run" => m.start(unit, now),
                     "stop" => m.units.entry((*unit).to_owned()).or_default().active = false,
                     _ => {}
@@ -198,7 +200,7 @@ impl World {
             }
             // kubeadm ends within its call here: there is never one of an earlier run to follow.
             ("pending", _) => broken(1, ""),
-            ("why", _) => done(""),
+            ("why" | "why-job", _) => done(self.evidence.get(script).cloned().unwrap_or_default()),
             _ => broken(127, format!("the fake knows no script {script}")),
         }
     }

@@ -83,6 +83,7 @@ impl FakeHost {
         if world.dead.contains(&self.name) {
             return Err(self.lost("gets no answer"));
         }
+        world.seconds += 1;
         let overall = world.calls;
         world.calls += 1;
         let count = world.host_calls.entry(self.name.clone()).or_default();
@@ -162,7 +163,11 @@ impl Host for FakeHost {
     async fn probe(&self, probes: &[Probe]) -> Result<Vec<Answer>> {
         tokio::task::yield_now().await;
         let fault = self.begin()?;
-        self.carry_out(fault, |world, _| Ok(probes.iter().map(|p| world.answer(&self.name, p)).collect()))
+        self.carry_out(fault, |world, _| {
+            let answers = probes.iter().map(|p| world.answer(&self.name, p)).collect();
+            world.time_passes(probes);
+            Ok(answers)
+        })
     }
 
     async fn run(&self, command: &Command) -> Result<Output> {

@@ -48,7 +48,13 @@ impl World {
                 if !self.etcd.is_empty() && self.cluster_up() {
                     self.violations.push(format!("a second init on {name}"));
                 }
-                self.enter(name, &config, true, now, half)
+                let output = self.enter(name, &config, true, now, half);
+                let skipped = |addon: &str| {
+                    let skip = args.iter().find_map(|a| a.strip_prefix("--skip-phases="));
+                    skip.is_some_and(|s| s.split(',').any(|p| p == "addon" || p == format!("addon/{addon}")))
+                };
+                self.upgrade_addons(|addon| !skipped(addon));
+                output
             }
             ["join", "--config", "/dev/stdin", ..] => {
                 if !self.cluster_up() || !self.tokens.iter().any(|t| config.contains(t.as_str())) {
@@ -97,8 +103,6 @@ impl World {
             self.write_components(name, &version, now);
             if first {
                 self.configured.clone_from(&version);
-                let etcd = if apart { "" } else { "etcd:\n  local:\n    imageTag: 3.5.0-0\n" };
-                self.cluster_configuration = format!("{etcd}imageRepository: registry.k8s.io\n");
             }
             if !apart {
                 self.etcd.insert(name.to_owned(), serial);

@@ -14,12 +14,13 @@ impl World {
                 done(if self.nodes.contains_key(*node) { format!("node/{node}\n") } else { String::new() })
             }
             ["-n", "kube-system", "get", "configmap", "kubeadm-config", ..] => {
-                done(serde_json::json!({ "data": { "ClusterConfiguration": self.cluster_configuration } }).to_string())
+                let text = self.settings.get("ClusterConfiguration");
+                done(serde_json::json!({ "data": { "ClusterConfiguration": text } }).to_string())
             }
             ["-n", "kube-system", "patch", "configmap", "kubeadm-config", "--type=merge", "-p", patch, ..] => {
                 let patch: serde_json::Value = serde_json::from_str(patch).unwrap_or_default();
                 let text = patch.pointer("/data/ClusterConfiguration").and_then(|t| t.as_str());
-                text.unwrap_or_default().clone_into(&mut self.cluster_configuration);
+                self.settings.insert("ClusterConfiguration".into(), text.unwrap_or_default().to_owned());
                 done("")
             }
             ["get", "nodes", "-o", "json", ..] => done(self.nodes_json()),
@@ -55,7 +56,7 @@ impl World {
                 let taken = self.nodes.get_mut(*node).is_some_and(|record| record.taints.remove(gone));
                 if taken { done("") } else { broken(1, "taint not found") }
             }
-            ["drain", node, ..] => self.drain(node),
+            ["drain", node, flags @ ..] => self.drain(node, flags),
             ["get", "poddisruptionbudgets", ..] => done(""),
             ["apply", "-f", "-"] => done(""),
             ["create", "namespace", _] => {

@@ -12,6 +12,7 @@ mod machine;
 mod question;
 mod rotation;
 mod settings;
+mod static_pods;
 mod upgrade;
 mod watch;
 mod world;

@@ -95,6 +95,7 @@ impl World {
             },
             "kubeadm-status" => self.through_admin(name).map(|()| self.cluster_status.clone()),
             "nodes" => self.through_admin(name).map(|()| self.nodes_json()),
+            "static-pods" => Ok(self.static_pods(name)),
             "control-plane" => Ok(self.control_plane(name)),
             "etcd" => self.etcd_json(name),
             "identity" => Ok(self.identity(name, arg, &words.collect::<Vec<_>>())),

@@ -118,6 +118,18 @@ impl World {
         text.is_some_and(|t| self.broken_arguments.iter().any(|a| t.contains(&format!("--{a}\n"))))
     }
 
+    /// kubeadm's phases of these addons: they take on what the cluster's own configuration says.
+    pub(super) fn upgrade_addons(&mut self, which: impl Fn(&str) -> bool) {
+        let cluster = self.settings.get("ClusterConfiguration").map_or("", String::as_str);
+        let dns =
+            document(cluster, "ClusterConfiguration")["dns"]["imageTag"].as_str().unwrap_or("kubeadm's").to_owned();
+        for (addon, tag) in [("kube-proxy", self.configured.clone()), ("coredns", dns)] {
+            if which(addon) {
+                self.addons.insert(addon.to_owned(), tag);
+            }
+        }
+    }
+
     /// What the cluster-settings probe prints.
     pub(super) fn settings_text(&self) -> String {
         let say = |key: &str, kind: &str| {
@@ -131,7 +143,7 @@ impl World {
     pub(super) fn settings_script(&mut self, name: &str, script: &str, args: &[&str], now: u64) -> Output {
         let read = |path: &str| self.machines.get(name).map(|m| m.text(path)).unwrap_or_default();
         match (script, args) {
-            ("upload-settings", [path, _]) => {
+            ("upload-settings", [path, dns]) => {
                 let text = read(path);
                 if let Err(e) = self.through_admin(name) {
                     return broken(1, e);
@@ -140,6 +152,7 @@ impl World {
                     self.settings
                         .insert(kind.into(), serde_yaml_ng::to_string(&document(&text, kind)).unwrap_or_default());
                 }
+                self.upgrade_addons(|addon| addon == "coredns" && *dns == "yes");
                 done("")
             }
             ("control-plane-settings", [path, certificate, components, kept]) => {
@@ -171,6 +184,7 @@ impl World {
                 let text =
                     serde_yaml_ng::to_string(&document(&read(path), "KubeProxyConfiguration")).unwrap_or_default();
                 self.settings.insert("KubeProxyConfiguration".into(), text.clone());
+                self.upgrade_addons(|addon| addon == "kube-proxy");
                 self.proxy = text;
                 done("")
             }

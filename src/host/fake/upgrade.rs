@@ -1,5 +1,7 @@
 //! What an upgrade asks of a machine and of the cluster.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -8,6 +10,7 @@ use super::settings::static_pod;
 use super::world::World;
 use crate::bundle::Digest;
 use crate::host::Output;
+use crate::version::KubeVersion;
 
 const COMPONENTS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 const KEPT: [&str; 5] = [
@@ -72,7 +75,10 @@ impl World {
             }
         }
         if self.through_admin(name).is_ok() {
-            out += &format!("configured={}\nproxy={}\n", self.configured, self.configured);
+            out += &format!("configured={}\naddons=read\n", self.configured);
+            for (addon, tag) in &self.addons {
+                out += &format!("{}={tag}\n", addon.trim_start_matches("kube-"));
+            }
             let cluster = self.settings.get("ClusterConfiguration").map_or("", String::as_str);
             out += &format!("cluster={}\n", STANDARD.encode(cluster));
         }
@@ -84,15 +90,28 @@ impl World {
         self.pods
             .iter()
             .filter(|(_, n)| *n == node)
-            .map(|(p, _)| format!("default/{p}|Running|ReplicaSet|\n"))
+            .map(|(p, _)| {
+                let controller = if self.bare.contains(p) { "" } else { "ReplicaSet" };
+                let volumes = if self.local_data.contains(p) { "{}" } else { "" };
+                format!("default/{p}|Running|{controller}||{controller}|{volumes}\n")
+            })
             .collect()
     }
 
-    pub(super) fn upgrade_script(&mut self, name: &str, script: &str, args: &[&str], now: u64) -> Output {
+    pub(super) fn upgrade_script(&mut self, name: &str, script: &str, args: &[&str], now: u64, half: bool) -> Output {
         match (script, args) {
+            ("upgrade-addons", [_, proxy, dns, _]) => {
+                if let Err(e) = self.through_admin(name) {
+                    return broken(1, e);
+                }
+                let there: Vec<String> = self.addons.keys().cloned().collect();
+                let wanted = |addon: &str| *if addon == "coredns" { dns } else { proxy } == "yes";
+                self.upgrade_addons(|addon| wanted(addon) && there.iter().any(|a| a == addon));
+                done("")
+            }
             ("cordon", [node, version]) => self.cordon(name, node, version),
             ("uncordon", [node, ends]) => self.uncordon(name, node, *ends == "ends"),
-            ("kubeadm-upgrade", [mode, version, ..]) => self.kubeadm_upgrade(name, mode, version, now),
+            ("kubeadm-upgrade", [mode, version, ..]) => self.kubeadm_upgrade(name, mode, version, now, half),
             ("system-pods", _) => self.through_admin(name).map_or_else(|e| broken(1, e), |()| done("")),
             ("gate", _) if self.gate_closed => broken(1, "the gate is closed"),
             ("gate", _) => done(""),
@@ -173,7 +192,7 @@ impl World {
         done("")
     }
 
-    fn kubeadm_upgrade(&mut self, name: &str, mode: &str, version: &str, now: u64) -> Output {
+    fn kubeadm_upgrade(&mut self, name: &str, mode: &str, version: &str, now: u64, half: bool) -> Output {
         let missing: Vec<String> = self
             .needed_images
             .iter()
@@ -197,6 +216,9 @@ impl World {
             _ if self.configured == version => {}
             _ => return broken(1, "the cluster is configured for another version"),
         }
+        if let Some(said) = self.broken_upgrades.get(name) {
+            return broken(1, said.clone());
+        }
         if plane && !self.ready(name) {
             return broken(1, "timed out waiting for the kubelet to restart the static pods");
         }
@@ -208,9 +230,26 @@ impl World {
                 self.violations.push(format!("{name} is upgraded before a snapshot was taken"));
             }
             self.write_components(name, version, now);
+            if self.etcd.contains_key(name) && !self.etcd_is_apart() {
+                self.write_etcd(name, now);
+            }
         }
         if mode == "apply" {
             version.clone_into(&mut self.configured);
+        }
+        if half {
+            return broken(1, "power lost");
+        }
+        // From 1.28 on with the control plane that is upgraded last, before that with the first.
+        let minor = version.trim_start_matches('v').parse::<KubeVersion>().map_or(0, |v| v.minor);
+        let with_this = if minor < 28 {
+            mode == "apply"
+        } else {
+            plane && self.etcd.keys().all(|n| self.component_version(n, "kube-apiserver") == version)
+        };
+        if with_this {
+            let there: Vec<String> = self.addons.keys().cloned().collect();
+            self.upgrade_addons(|addon| there.iter().any(|a| a == addon));
         }
         let config = self.settings.get("KubeletConfiguration").cloned().unwrap_or_default();
         self.write(name, "/var/lib/kubelet/config.yaml", config.as_bytes(), now);
@@ -240,7 +279,7 @@ impl World {
     }
 
     /// `kubectl drain`
-    pub(super) fn drain(&mut self, node: &str) -> Output {
+    pub(super) fn drain(&mut self, node: &str, flags: &[&str]) -> Output {
         if !self.nodes.get(node).is_some_and(|n| n.unschedulable) {
             self.violations.push(format!("{node} was drained before it was cordoned"));
         }
@@ -252,7 +291,17 @@ impl World {
             })
             .map(|(name, _)| name.clone())
             .collect();
-        let stuck = self.stuck.clone();
+        let here = |pods: &BTreeSet<String>| pods.iter().any(|p| self.pods.get(p).is_some_and(|on| on == node));
+        // kubectl says so before it evicts the first one.
+        if here(&self.bare) && !flags.contains(&"--force") {
+            return broken(1, "cannot delete Pods that declare no controller (use --force to override)");
+        }
+        if here(&self.local_data) && !flags.contains(&"--delete-emptydir-data") {
+            return broken(1, "cannot delete Pods with local storage (use --delete-emptydir-data to override)");
+        }
+        let bare = self.bare.clone();
+        self.pods.retain(|pod, on| on != node || !bare.contains(pod));
+        let stuck = if flags.contains(&"--disable-eviction") { BTreeSet::new() } else { self.stuck.clone() };
         let mut left = false;
         for (n, (pod, on)) in self.pods.iter_mut().filter(|(_, on)| *on == node).enumerate() {
             match free.get(n % free.len().max(1)) {

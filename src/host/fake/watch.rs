@@ -62,7 +62,7 @@ impl World {
     /// The machine has power and its static pods are not being replaced.
     #[must_use]
     pub fn stands(&self, name: &str) -> bool {
-        !self.dead.contains(name) && !self.restarting.contains(name)
+        !self.dead.contains(name) && !self.restarting.contains(name) && !self.resyncs_now(name)
     }
 
     /// Whether a command takes the API server or etcd of a control plane down while it runs.

@@ -52,6 +52,12 @@ pub struct World {
     pub broken_kubelets: BTreeSet<String>,
     /// The version in the cluster's own configuration, like `v1.36.2`.
     pub configured: String,
+    /// The tags of kube-proxy and CoreDNS, by the names that the upgrade probe prints.
+    pub addons: BTreeMap<String, String>,
+    /// The time of the machines, in seconds: every call takes one, a look at static pods takes longer.
+    pub seconds: u64,
+    /// Control planes whose kubelet is of another minor version than before: from when to when it restarts static pods.
+    pub(super) resyncs: BTreeMap<String, (u64, u64)>,
     /// The ConfigMaps of kubeadm, the kubelets and kube-proxy: kind of the document to its text.
     pub settings: BTreeMap<String, String>,
     /// The configuration with which kube-proxy's pods were started last.
@@ -64,8 +70,6 @@ pub struct World {
     pub broken_runtime: Option<String>,
     /// Settings that are being changed: machine and file, and the generation in which that began.
     pub(super) changing: BTreeMap<(String, String), u64>,
-    /// What kubeadm keeps of that configuration, as YAML; its version alone is `configured`.
-    pub cluster_configuration: String,
     /// Pods that a drain moves, by name, and the nodes they are on.
     pub pods: BTreeMap<String, String>,
     /// Pods with what they mount, as the probe `token-pods` prints them.
@@ -74,6 +78,14 @@ pub struct World {
     pub accounts: String,
     /// Pods that no drain moves.
     pub stuck: BTreeSet<String>,
+    /// Pods without a controller.
+    pub bare: BTreeSet<String>,
+    /// Pods with an emptyDir volume.
+    pub local_data: BTreeSet<String>,
+    /// What kubeadm says when it cannot upgrade a machine.
+    pub broken_upgrades: BTreeMap<String, String>,
+    /// What the scripts say that look for the cause of a failure, by name.
+    pub evidence: BTreeMap<String, String>,
     /// The list of PodDisruptionBudgets, as JSON.
     pub budgets: String,
     /// The list of pods that they are about, as JSON.
@@ -208,6 +220,7 @@ impl World {
             self.violations.push(format!("{:?} join at once", self.joining));
         }
         self.check_upgrade();
+        self.check_static_pods();
         self.show(Cause::Call);
         self.check_settings();
     }
