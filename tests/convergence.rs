@@ -5,6 +5,8 @@
 mod drift;
 #[path = "convergence/external.rs"]
 mod external;
+#[path = "convergence/kubeconfig.rs"]
+mod kubeconfig;
 #[path = "convergence/leaving.rs"]
 mod leaving;
 #[path = "convergence/nodes.rs"]
