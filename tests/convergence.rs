@@ -1,6 +1,8 @@
 //! The real planner and engine against machines in memory: whatever breaks, running apply again converges.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "convergence/dns.rs"]
+mod dns;
 #[path = "convergence/drift.rs"]
 mod drift;
 #[path = "convergence/external.rs"]

@@ -87,6 +87,7 @@ pub fn is_repeatable(action: &Action) -> bool {
         | Action::WaitControlPlane { .. }
         | Action::WaitEtcdMembers { .. }
         | Action::RestartPods { .. }
+        | Action::SpreadDns { .. }
         | Action::TestPodNetwork { .. } => true,
     }
 }

@@ -106,6 +106,7 @@ fn is_local(action: &Action) -> bool {
         | Action::WaitNodeReady { .. }
         | Action::WaitControlPlane { .. }
         | Action::WaitEtcdMembers { .. }
+        | Action::SpreadDns { .. }
         | Action::TestPodNetwork { .. }
         | Action::EtcdEnter { .. }
         | Action::EtcdSnapshot { .. }

@@ -48,6 +48,9 @@ impl World {
                 if !self.etcd.is_empty() && self.cluster_up() {
                     self.violations.push(format!("a second init on {name}"));
                 }
+                if !args.iter().any(|a| a.starts_with("--skip-phases=") && a.contains("addon/coredns")) {
+                    self.dns.install();
+                }
                 self.enter(name, &config, true, now, half)
             }
             ["join", "--config", "/dev/stdin", ..] => {

@@ -252,6 +252,7 @@ impl World {
             })
             .map(|(name, _)| name.clone())
             .collect();
+        self.dns.leave(node);
         let stuck = self.stuck.clone();
         let mut left = false;
         for (n, (pod, on)) in self.pods.iter_mut().filter(|(_, on)| *on == node).enumerate() {
