@@ -1,10 +1,14 @@
 //! The real planner and engine against machines in memory: whatever breaks, running apply again converges.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "convergence/dns.rs"]
+mod dns;
 #[path = "convergence/drift.rs"]
 mod drift;
 #[path = "convergence/external.rs"]
 mod external;
+#[path = "convergence/kubeconfig.rs"]
+mod kubeconfig;
 #[path = "convergence/leaving.rs"]
 mod leaving;
 #[path = "convergence/nodes.rs"]

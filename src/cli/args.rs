@@ -151,7 +151,10 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
     },
-    /// Fetch an admin kubeconfig
+    /// Fetch an administrator's kubeconfig
+    ///
+    /// It leads to the cluster's endpoint. With endpoint.mode "haproxy" that answers on the nodes alone: the current context
+    /// leads to the first control plane whose API server is ready, and there is a context NAME-admin@NAME-NODE for each.
     Kubeconfig {
         /// The inventory
         #[command(flatten)]

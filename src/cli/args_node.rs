@@ -22,9 +22,11 @@ pub enum NodeCommand {
     Remove(Remove),
     /// Put a new host in the place of a node, alive or dead, the first control plane too
     ///
-    /// NEW stands in the inventory, with OLD or in place of it. A node that serves does so until NEW is in: keep OLD in the
-    /// inventory beside NEW until then. One that is dead, or no longer in the inventory, leaves first, because etcd counts
-    /// it until it is out. The rest is as with `node remove`.
+    /// List NEW in the inventory, beside OLD or in place of it. An OLD that serves stays until NEW has joined and is
+    /// healthy, so etcd never has fewer healthy voters than before. An OLD that is dead leaves first, because etcd counts
+    /// it until its member is removed. Only a host that the inventory still lists can be reset, so list a live OLD beside
+    /// NEW: without it OLD keeps what it has, and with the CNI plugin "bridge" its pods move before NEW joins (a worker
+    /// leaves then). Killed anywhere, the same command goes on. The rest is as with `node remove`.
     Replace(Replace),
 }
 

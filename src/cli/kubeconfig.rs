@@ -7,11 +7,10 @@ use super::args::Global;
 use super::survey::{connect_some, load};
 use crate::error::{Error, Result};
 use crate::exec::write_private;
-use crate::host::{Answer, Probe};
-use crate::inventory::{EndpointMode, Inventory};
-use crate::kubeadm::{API_PORT, kubeconfig_with_server};
+use crate::facts;
+use crate::inventory::Inventory;
 
-/// Fetches an admin kubeconfig from the first control plane that answers.
+/// Fetches an administrator's kubeconfig from the first control plane whose API server is ready.
 pub(super) async fn kubeconfig(path: &Path, out: &Path, global: &Global) -> Result<ExitCode> {
     let inv = load(path)?;
     let text = fetch(&inv, global).await?;
@@ -27,21 +26,11 @@ pub(super) async fn kubeconfig(path: &Path, out: &Path, global: &Global) -> Resu
 /// The kubeconfig's text; a secret.
 pub(super) async fn fetch(inv: &Inventory, global: &Global) -> Result<String> {
     let (hosts, mut errors) = connect_some(&inv.control_planes(), global).await;
-    for node in inv.control_planes() {
-        let Some(host) = hosts.get(&node.name) else { continue };
-        let answers = host.probe(&[Probe::Content("/etc/kubernetes/admin.conf".into())]).await?;
-        if let Some(Answer::File(file)) = answers.first() {
-            let admin = String::from_utf8_lossy(file.content.as_deref().unwrap_or_default()).into_owned();
-            // The haproxy endpoint's name means "myself" on every node: from outside, a control plane is named.
-            let server = match inv.endpoint.mode {
-                EndpointMode::Haproxy => std::net::SocketAddr::new(node.address, API_PORT).to_string(),
-                _ => inv.api_endpoint().authority(),
-            };
-            return kubeconfig_with_server(&admin, &format!("https://{server}"), &inv.cluster.name);
-        }
+    match facts::kubeconfig(inv, &hosts).await? {
+        Some(text) => Ok(text),
+        None => Err(errors
+            .pop()
+            .unwrap_or_else(|| Error::failed("no control plane has an admin.conf"))
+            .hint("`provision status` shows which control planes answer")),
     }
-    Err(errors
-        .pop()
-        .unwrap_or_else(|| Error::failed("no control plane has an admin.conf"))
-        .hint("`provision status` shows what stands"))
 }

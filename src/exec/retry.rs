@@ -89,6 +89,7 @@ pub fn is_repeatable(action: &Action) -> bool {
         | Action::UpgradeAddons { .. }
         | Action::WaitEtcdMembers { .. }
         | Action::RestartPods { .. }
+        | Action::SpreadDns { .. }
         | Action::TestPodNetwork { .. } => true,
     }
 }

@@ -45,6 +45,7 @@ impl Step {
             Action::WaitEtcdMembers { members, .. } => {
                 format!("wait until etcd's members are {}", members.join(", "))
             }
+            Action::SpreadDns { .. } => "spread CoreDNS over the nodes".to_owned(),
             Action::TestPodNetwork { nodes, .. } => format!("test the pod network on {} nodes", nodes.len()),
             Action::ApplyManifest { name, .. } => format!("apply manifest {name}"),
             Action::HelmRelease { release, namespace, .. } => format!("install release {release} in {namespace}"),

@@ -30,7 +30,7 @@ pub use parse::{
     CORDONED_BY, EtcdHealth, EtcdMember, EtcdStatus, LEAVING, MARK_PREFIX, NodeObject, UPGRADING_TO, certificate_key,
     etcd_health, etcd_members, etcd_status, images_list, nodes, token,
 };
-pub use pki::{ca_hash, kubeconfig_with_server};
+pub use pki::{ApiServer, admin_kubeconfig, ca_hash};
 pub(crate) use requests::CLUSTER_ADMINS_SINCE;
 pub use requests::{Authority, KubeConfig, Placed, Request, Usage, placed, requests};
 pub use settings::{ClusterSettings, ControlPlaneSettings, KubeletSettings, StaticPods, has_all};

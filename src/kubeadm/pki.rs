@@ -14,32 +14,55 @@ pub fn ca_hash(ca_pem: &str) -> Result<String> {
     Ok(Digest::of(cert.public_key().raw).to_string())
 }
 
-/// The kubeconfig with its server replaced and its cluster, context and user named after the cluster.
-pub fn kubeconfig_with_server(admin_conf: &str, server: &str, cluster: &str) -> Result<String> {
+/// An API server that a kubeconfig leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiServer {
+    /// The node it runs on.
+    pub node: String,
+    /// Its address and port.
+    pub authority: String,
+}
+
+/// An administrator's kubeconfig, made from the `admin.conf` of a control plane. Its current context `NAME-admin@NAME`
+/// leads to `authority`; beside it stands one context `NAME-admin@NAME-NODE` for each of `others`. All use the same user.
+///
+/// Errors: `admin_conf` is no kubeconfig with a cluster, a user and a context.
+pub fn admin_kubeconfig(admin_conf: &str, cluster: &str, authority: &str, others: &[ApiServer]) -> Result<String> {
     let bad = || Error::failed("the control plane's admin.conf is not a kubeconfig");
     let mut config: Value = serde_yaml_ng::from_str(admin_conf).context(|| "failed to read admin.conf".into())?;
     let user = format!("{cluster}-admin");
-    let context = format!("{user}@{cluster}");
-    let first = |config: &mut Value, list: &str| config.get_mut(list).and_then(|l| l.get_mut(0)).map(std::mem::take);
-    let mut set = |list: &str, name: &str, edit: &dyn Fn(&mut Value)| -> Result<()> {
-        let mut entry = first(&mut config, list).ok_or_else(bad)?;
-        edit(&mut entry);
-        let map = entry.as_mapping_mut().ok_or_else(bad)?;
-        map.insert("name".into(), name.into());
-        *config.get_mut(list).ok_or_else(bad)? = Value::Sequence(vec![entry]);
-        Ok(())
+    let mut take = |list: &str| -> Result<Value> {
+        let entry = config.get_mut(list).and_then(|l| l.get_mut(0)).map(std::mem::take).ok_or_else(bad)?;
+        if entry.is_mapping() { Ok(entry) } else { Err(bad()) }
     };
-    let put = |entry: &mut Value, outer: &str, key: &str, value: &str| {
-        if let Some(map) = entry.get_mut(outer).and_then(Value::as_mapping_mut) {
-            map.insert(key.into(), value.into());
+    let (server, admin, context) = (take("clusters")?, take("users")?, take("contexts")?);
+    let with = |entry: &Value, name: &str, outer: &str, fields: &[(&str, &str)]| {
+        let mut entry = entry.clone();
+        if let Some(map) = entry.as_mapping_mut() {
+            map.insert("name".into(), name.into());
         }
+        if let Some(map) = entry.get_mut(outer).and_then(Value::as_mapping_mut) {
+            fields.iter().for_each(|(key, value)| _ = map.insert((*key).into(), (*value).into()));
+        }
+        entry
     };
-    set("clusters", cluster, &|c| put(c, "cluster", "server", server))?;
-    set("users", &user, &|_| {})?;
-    set("contexts", &context, &|c| {
-        put(c, "context", "cluster", cluster);
-        put(c, "context", "user", &user);
-    })?;
-    config.as_mapping_mut().ok_or_else(bad)?.insert("current-context".into(), context.as_str().into());
+    let named = |node: &str| format!("{cluster}-{node}");
+    let all: Vec<(String, &str)> = std::iter::once((cluster.to_owned(), authority))
+        .chain(others.iter().map(|o| (named(&o.node), o.authority.as_str())))
+        .collect();
+    let clusters = all.iter().map(|(name, at)| with(&server, name, "cluster", &[("server", &format!("https://{at}"))]));
+    let contexts = all.iter().map(|(name, _)| {
+        with(&context, &format!("{user}@{name}"), "context", &[("cluster", name.as_str()), ("user", &user)])
+    });
+    let lists = [
+        ("clusters", clusters.collect()),
+        ("users", vec![with(&admin, &user, "user", &[])]),
+        ("contexts", contexts.collect()),
+    ];
+    let map = config.as_mapping_mut().ok_or_else(bad)?;
+    for (list, entries) in lists {
+        map.insert(list.into(), Value::Sequence(entries));
+    }
+    map.insert("current-context".into(), format!("{user}@{cluster}").into());
     serde_yaml_ng::to_string(&config).context(|| "failed to write the kubeconfig".into())
 }

@@ -246,6 +246,11 @@ pub enum Action {
         /// Seconds.
         timeout_s: u64,
     },
+    /// Move a pod of CoreDNS when all run on one node and another can run one (run on a control plane).
+    SpreadDns {
+        /// How long the pods may take to be available, in seconds.
+        timeout_s: u64,
+    },
     /// Run a test pod on every node and ask each from each over the pod network.
     TestPodNetwork {
         /// The image.

@@ -80,6 +80,17 @@ pub(super) fn cluster_steps(
             When::DriftOrWith(joined.values().map(|j| j.step.clone()).collect()),
         );
     }
+    let skipped = inv.kubeadm.skip_phases.iter().any(|p| matches!(p.as_str(), "addon" | "addon/coredns"));
+    if !skipped && inv.nodes().len() > 1 {
+        let moves = |id: &&StepId| id.ends_with("/kubeadm") || id.ends_with("/uncordon");
+        let moved: Vec<StepId> = host_ids.values().flatten().filter(moves).cloned().collect();
+        add(
+            "coredns".into(),
+            Action::SpreadDns { timeout_s },
+            "CoreDNS must not run on one node alone".into(),
+            When::DriftOrWith(moved),
+        );
+    }
     let renewed = watches(input, first, joined, lasts);
     if pods_run {
         let network: Vec<StepId> = host_ids

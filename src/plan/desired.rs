@@ -147,7 +147,7 @@ pub(super) fn disruption(action: &Action) -> Disruption {
         | Action::KubeletSettings { .. }
         | Action::RuntimeSettings { .. }
         | Action::ProxySettings { .. } => Disruption::RestartsService,
-        Action::Drain { .. } | Action::Evacuate { .. } => Disruption::MovesPods,
+        Action::Drain { .. } | Action::Evacuate { .. } | Action::SpreadDns { .. } => Disruption::MovesPods,
         Action::EtcdEnter { .. }
         | Action::KubeadmInit { .. }
         | Action::KubeadmJoin { .. }

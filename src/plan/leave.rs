@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use super::action::Action;
 use super::desired::disruption;
-use super::leave_refusals::{hides, loses_quorum, unknown};
+use super::leave_refusals::{hides, loses_quorum, not_joined, unknown};
 use super::model::{PhaseId, Step};
 use super::reset::bare;
 use crate::error::Result;
 use crate::facts::Standing;
-use crate::inventory::Inventory;
+use crate::inventory::{CniPlugin, Host, Inventory};
 
 /// A part of what is done. Each begins when the one before it ended well, and does nothing where nothing is left to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,18 +24,54 @@ pub enum Stage {
 }
 
 /// What comes first when a node is replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
-    /// The new one joins while the old one is still there.
-    JoinFirst,
-    /// The old one leaves, as it counts for nothing but against etcd's quorum.
+    /// The new node joins while the old one is still a member.
+    JoinFirst {
+        /// The nodes that the hosts do not follow while the new node joins: the old one, where it cannot follow as well.
+        without: Vec<String>,
+        /// What the old node does before that.
+        first: Vec<Step>,
+    },
+    /// The old node leaves: it serves nothing and only counts against etcd's quorum.
     LeaveFirst,
 }
 
-/// Which of the two comes first: one that serves does so until its successor is in.
+/// Whether the old node leaves before or after the new one joins. A node that is alive serves until the new one has
+/// joined: etcd never has fewer healthy voters than before the replacement.
 #[must_use]
 pub fn order(inv: &Inventory, standing: &Standing, old: &str) -> Order {
-    if Leaving::new(inv, standing, old).serves { Order::JoinFirst } else { Order::LeaveFirst }
+    let old = Leaving::new(inv, standing, old);
+    if !old.alive {
+        return Order::LeaveFirst;
+    }
+    // The hosts' shares of the pod network are read on the hosts, so the share of a host that the inventory does not list
+    // may go to the new one. Its pods move before that.
+    let shares = old.host.is_none() && old.ready && inv.cni.plugin == CniPlugin::Bridge;
+    if shares && !standing.has_control_plane(old.name) {
+        return Order::LeaveFirst;
+    }
+    let mut first = Steps { voice: &standing.voice, all: Vec::new() };
+    if shares {
+        let what = format!("evacuate-{}", old.name);
+        first.add(&standing.voice, what, old.evacuate(inv), "the new node may take its share of the pod network");
+    }
+    // Only a control plane that is left can speak for the cluster, and a node whose kubelet is down cannot follow.
+    let follows = old.serves || standing.voice == old.name;
+    let without = if follows { Vec::new() } else { vec![old.name.to_owned()] };
+    Order::JoinFirst { without, first: first.all }
+}
+
+/// Checks that the new node has joined etcd as a voter and is healthy, before the old one leaves.
+///
+/// Errors (`Refused`): it has not, or is not.
+pub fn has_joined(inv: &Inventory, standing: &Standing, old: &str, new: &str) -> Result<()> {
+    let plane = inv.hosts.iter().find(|h| h.name == new).filter(|h| h.role.is_control_plane());
+    let (Some(members), Some(host)) = (&standing.members, plane) else { return Ok(()) };
+    if members.of(new, Some(host.address)).is_some_and(|m| m.voter && m.healthy) {
+        return Ok(());
+    }
+    Err(not_joined(old, new))
 }
 
 /// How these nodes leave, one after the other: first those that serve nothing any more, because etcd counts them until
@@ -113,10 +149,12 @@ impl Steps<'_> {
 }
 
 /// One that leaves.
-struct Leaving<'a> {
-    name: &'a str,
+pub(super) struct Leaving<'a> {
+    pub(super) name: &'a str,
+    /// As the inventory lists it.
+    host: Option<&'a Host>,
     /// Of the inventory, or as the cluster has it.
-    address: Option<IpAddr>,
+    pub(super) address: Option<IpAddr>,
     /// The inventory or the cluster knows it.
     known: bool,
     /// Its host can be made bare.
@@ -124,13 +162,15 @@ struct Leaving<'a> {
     /// Its kubelet can end pods.
     ready: bool,
     /// It is at work, and its host, which the inventory lists, does not let us in.
-    hidden: bool,
+    pub(super) hidden: bool,
     /// It answers, is in the cluster, and its etcd is well if it has one.
     serves: bool,
+    /// It is in the cluster and serves something: as a healthy voter of etcd, or else by its kubelet.
+    pub(super) alive: bool,
 }
 
 impl<'a> Leaving<'a> {
-    fn new(inv: &Inventory, standing: &Standing, name: &'a str) -> Self {
+    pub(super) fn new(inv: &'a Inventory, standing: &Standing, name: &'a str) -> Self {
         let host = inv.hosts.iter().find(|h| h.name == name);
         let object = standing.nodes.iter().find(|n| n.name == name);
         let said = object.and_then(|o| o.address.as_ref()?.parse().ok());
@@ -143,14 +183,17 @@ impl<'a> Leaving<'a> {
             None => standing.members.is_none() || !object.is_some_and(|o| o.is_control_plane()),
         };
         let ready = object.is_some_and(|o| o.ready) && standing.kubelets.contains(name);
+        let votes = member.is_some_and(|m| m.healthy && m.voter);
         Self {
             name,
+            host,
             address,
             known: host.is_some() || object.is_some() || member.is_some(),
             answers,
             ready,
-            hidden: host.is_some() && !answers && ready,
+            hidden: host.is_some() && !answers && (ready || votes),
             serves: answers && ready && has_etcd,
+            alive: object.is_some() && (votes || member.is_none() && ready && has_etcd),
         }
     }
 

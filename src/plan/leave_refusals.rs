@@ -1,5 +1,6 @@
 //! What forbids that a node leaves, with the way out. Pure.
 
+use super::leave::Leaving;
 use super::model::{PhaseId, Step};
 use crate::error::{Error, Kind, Result};
 use crate::facts::Standing;
@@ -63,8 +64,8 @@ pub fn nobody_answers(leaving: bool) -> Error {
 
 /// Whether the host `new` may take the place of the node `old`.
 ///
-/// Errors: `new` is no host, or the same (`Usage`); it would not be what `old` is, or another member is what is dead
-/// (`Refused`).
+/// Errors: `new` is no host, or the same (`Usage`); it would not be what `old` is, has the address of one that serves, or
+/// another member of etcd is what is dead (`Refused`).
 pub fn may_replace(inv: &Inventory, standing: &Standing, old: &str, new: &str) -> Result<()> {
     let Some(host) = inv.hosts.iter().find(|h| h.name == new).filter(|_| old != new) else {
         return Err(Error::new(Kind::Usage, format!("{new} is no other host of the inventory")).hint(
@@ -82,7 +83,31 @@ pub fn may_replace(inv: &Inventory, standing: &Standing, old: &str, new: &str) -
             "give {new} the role of {old}; or use `provision apply` and `provision node remove {old}`"
         )));
     }
+    let leaving = Leaving::new(inv, standing, old);
+    if leaving.hidden {
+        return Err(hides(old));
+    }
+    if leaving.alive && leaving.address == Some(host.address) {
+        return Err(Error::refused(format!("{new} has the address {} of {old}, which still serves", host.address))
+            .on(new)
+            .hint(format!("give {new} a host and an address of its own"))
+            .hint(format!(
+                "to give the host of {old} another name, list it as {old}, run `provision node remove {old}`, then rename it and run `provision apply`"
+            )));
+    }
     let ill: Vec<&str> = standing.members.iter().flat_map(|m| m.names(false)).collect();
+    let others = standing.members.iter().flat_map(|m| {
+        let new = m.of(new, Some(host.address)).map(|m| m.id);
+        m.0.iter().filter(move |m| !m.healthy && m.name != old && Some(m.id) != new)
+    });
+    let others: Vec<&str> = others.map(|m| if m.name.is_empty() { &*m.host } else { &*m.name }).collect();
+    if leaving.alive && host.role.is_control_plane() && !others.is_empty() {
+        return Err(Error::refused(format!(
+            "{} of etcd is not healthy, so no member is added to it in the place of {old}, which is",
+            others.join(", ")
+        ))
+        .hint(format!("repair {0}, or replace it first: `provision node replace {0} {new}`", others[0])));
+    }
     if !standing.has(old) && !ill.is_empty() {
         return Err(Error::refused(format!(
             "{old} is not in the cluster, but {} of etcd is not healthy; no member is added to it like that",
@@ -114,11 +139,18 @@ pub(super) fn loses_quorum(name: &str, members: &Members, leaving: &Member) -> E
 /// Taken for dead, it would go on with what the cluster gave to others.
 pub(super) fn hides(name: &str) -> Error {
     Error::refused(format!(
-        "{name} is at work, its kubelet answers, but its host cannot be logged into to make it bare"
+        "{name} still serves, its kubelet or its etcd answers, but provision cannot log into its host to reset it"
     ))
     .on(name)
     .hint("mend SSH to it, or switch it off if it is to count as dead")
     .hint("out of the inventory it is removed by its name alone, and its host is left as it is")
+}
+
+/// The old node stays until the new one is healthy.
+pub(super) fn not_joined(old: &str, new: &str) -> Error {
+    Error::refused(format!("{new} is not a healthy voter of etcd yet, so {old} stays in the cluster"))
+        .on(new)
+        .hint(format!("`provision status` shows etcd's members; run `provision node replace {old} {new}` again when {new} is healthy"))
 }
 
 pub(super) fn unknown(name: &str, inv: &Inventory, standing: &Standing) -> Error {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::{Action, Order, Stage, Step, beyond, may_replace, order, removal, without};
+use super::{Action, Order, Stage, Step, beyond, has_joined, may_replace, order, removal, without};
 use crate::error::Kind;
 use crate::facts::Standing;
 use crate::inventory::{Inventory, parse};
@@ -112,22 +112,54 @@ fn the_dead_leave_first_and_nobody_waits_for_their_pods() {
 fn a_successor_comes_first_unless_the_old_one_is_dead() {
     let inv = inventory(4, 0);
     let mut standing = cluster(&inv, &BTreeSet::from(["cp3".to_owned()]));
-    assert_eq!(order(&inv, &standing, "cp2"), Order::JoinFirst);
+    let plain = Order::JoinFirst { without: Vec::new(), first: Vec::new() };
+    assert_eq!(order(&inv, &standing, "cp2"), plain);
     assert_eq!(order(&inv, &standing, "cp3"), Order::LeaveFirst);
-    // An inventory that no longer lists it cannot make it bare, nor send anybody to its pods.
+    // The hosts' shares of the pod network are read on the hosts: the pods of one that is not listed move before.
     let rest = without(&inv, &["cp2".into()]).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(order(&rest, &standing, "cp2"), Order::LeaveFirst);
+    let moved = |order: Order| match order {
+        Order::JoinFirst { without, first } => Some((without, first.iter().map(|s| s.id.clone()).collect::<Vec<_>>())),
+        Order::LeaveFirst => None,
+    };
+    let evacuated = vec!["leave/cp1/evacuate-cp2".to_owned()];
+    assert_eq!(moved(order(&rest, &standing, "cp2")), Some((vec!["cp2".to_owned()], evacuated)));
+    let mut other = rest.clone();
+    other.cni.plugin = crate::inventory::CniPlugin::None;
+    assert_eq!(moved(order(&other, &standing, "cp2")), Some((vec!["cp2".to_owned()], Vec::new())));
+    // Its etcd votes while its kubelet is down.
+    let mut still = standing.clone();
+    still.kubelets.remove("cp2");
+    assert_eq!(moved(order(&inv, &still, "cp2")), Some((vec!["cp2".to_owned()], Vec::new())));
+    still.answering.remove("cp2");
+    assert_eq!(may_replace(&inv, &still, "cp2", "cp4").map_err(|e| e.kind()), Err(Kind::Refused), "it is hidden");
     assert!(may_replace(&inv, &standing, "cp3", "cp4").is_ok());
     let kind = |old: &str, new: &str| may_replace(&inv, &standing, old, new).map_err(|e| e.kind());
     assert_eq!(kind("cp3", "cp3"), Err(Kind::Usage));
     assert_eq!(kind("cp3", "cp9"), Err(Kind::Usage));
     assert_eq!(kind("cp9", "cp4"), Err(Kind::Refused), "cp3 is the one that is dead");
+    // One that serves is not replaced beside one that is dead.
+    assert_eq!(kind("cp2", "cp4"), Err(Kind::Refused));
     // Killed between etcd's part and the rest: nobody joins on the word of one that is on its way out.
     let mut half = standing.clone();
     half.members.iter_mut().for_each(|m| m.0.retain(|m| m.name != "cp2"));
     assert_eq!(order(&inv, &half, "cp2"), Order::LeaveFirst);
     standing.members = None;
     assert_eq!(may_replace(&inv, &standing, "cp9", "cp4").map_err(|e| e.kind()), Ok(()));
+}
+
+#[test]
+fn the_old_one_stays_until_the_new_one_is_a_healthy_voter() {
+    let inv = inventory(4, 0);
+    let standing = cluster(&inv, &BTreeSet::new());
+    let joined = |edit: &dyn Fn(&mut Member)| {
+        let mut standing = standing.clone();
+        standing.members.iter_mut().flat_map(|m| &mut m.0).filter(|m| m.name == "cp4").for_each(edit);
+        has_joined(&inv, &standing, "cp1", "cp4").map_err(|e| e.kind())
+    };
+    assert_eq!(joined(&|_| {}), Ok(()));
+    assert_eq!(joined(&|m| m.healthy = false), Err(Kind::Refused));
+    assert_eq!(joined(&|m| m.voter = false), Err(Kind::Refused));
+    assert_eq!(joined(&|m| m.name = "cp9".into()), Err(Kind::Refused));
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub use desired::{Desired, When};
 pub use drains::{check_drains, drain_questions};
 pub use drift::{Drift, DriftKind, drift};
 pub use host_steps::ROUTES_UNIT;
-pub use leave::{Order, Stage, order, removal};
+pub use leave::{Order, Stage, has_joined, order, removal};
 pub use leave_refusals::{beyond, may_replace, nobody_answers, without};
 pub use model::{Disruption, Fingerprints, PLAN_FORMAT, PhaseId, Plan, Step, StepId};
 pub use planner::{CLAIM_FILE, HOSTS_MARKER, JOINED_FILE, desired};

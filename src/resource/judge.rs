@@ -2,6 +2,7 @@
 
 use super::addons::{is_released, manifest_probe, release_probe};
 use super::cluster::{control_plane_health, control_plane_probe, etcd_probe, nodes_probe};
+use super::dns::{dns_probe, is_spread};
 use super::etcd::{
     etcd_client_probe, etcd_host_probe, etcd_identity_probe, is_client_whole, is_entered, is_member_whole,
 };
@@ -85,6 +86,7 @@ pub fn probes(action: &Action) -> Vec<Probe> {
         Action::WaitEtcdMembers { .. } => vec![etcd_probe()],
         // Nothing tells a restarted one from another: it is done whenever it is planned.
         Action::RestartPods { .. } => vec![Probe::Unit("kubelet.service".into())],
+        Action::SpreadDns { .. } => vec![nodes_probe(), dns_probe()],
         Action::TestPodNetwork { .. } => vec![shell_probe("namespace", &[VERIFY_NAMESPACE])],
         Action::ApplyManifest { digest, server_side, .. } => vec![manifest_probe(digest, *server_side)],
         Action::HelmRelease { release, namespace, .. } => vec![release_probe(release, namespace)],
@@ -155,6 +157,7 @@ pub fn satisfied(action: &Action, answers: &[Answer]) -> bool {
         }
         Action::WaitEtcdMembers { members, .. } => etcd_is_whole(first, members),
         Action::RestartPods { .. } => false,
+        Action::SpreadDns { .. } => is_spread(answers),
         Action::TestPodNetwork { .. } => {
             matches!(first, Answer::Shell { code: 0, stdout, .. } if stdout.trim().is_empty())
         }

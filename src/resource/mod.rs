@@ -3,6 +3,7 @@
 
 mod addons;
 mod cluster;
+mod dns;
 mod etcd;
 mod file;
 mod found;
@@ -28,6 +29,7 @@ pub use cluster::{
     ControlPlaneHealth, certs_probe, cluster_status, cluster_status_probe, control_plane_health, control_plane_probe,
     etcd_probe, nodes_probe,
 };
+pub(crate) use dns::{Crowded, DNS, DNS_MARK, crowded};
 pub use etcd::{
     ETCD_CLIENT, ETCD_DIR, ETCD_FORMED, ETCD_INITIAL, ETCD_UNIT, EtcdHost, etcd_client_probe, etcd_host,
     etcd_host_probe, etcd_identity_probe,

@@ -57,6 +57,10 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
         "kubelet",
         "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=8s get --raw \"/api/v1/nodes/$1/proxy/healthz\"\n",
     ),
+    (
+        "dns",
+        "export PATH=$PATH:/usr/local/bin\nkubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s -n kube-system get deployments,pods -l k8s-app=kube-dns -o json\n",
+    ),
     // Nothing from 1.22 on.
     (
         "kubeadm-status",

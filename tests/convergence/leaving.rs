@@ -5,7 +5,7 @@ use provision::error::Result;
 use provision::facts::{Standing, standing};
 use provision::host::{Connector as _, FakeCluster, FakeConnector};
 use provision::inventory::Inventory;
-use provision::plan::{Order, Stage, beyond, may_replace, nobody_answers, order, removal, without};
+use provision::plan::{Order, Stage, beyond, has_joined, may_replace, nobody_answers, order, removal, without};
 
 use super::world::{Hosts, connect, drains, execute, plan};
 
@@ -60,8 +60,9 @@ impl Command<'_> {
             let old = self.names[0].as_str();
             let seen = self.standing(&hosts).await?;
             may_replace(self.inv, &seen, old, new)?;
-            if order(self.inv, &seen, old) == Order::JoinFirst {
-                self.settle(&hosts, &[]).await?;
+            if let Order::JoinFirst { without, first } = order(self.inv, &seen, old) {
+                self.carry_out(&hosts, vec![Stage::Steps(first), Stage::Settle { without }]).await?;
+                has_joined(self.inv, &self.standing(&hosts).await?, old, new)?;
             } else if !seen.knows(self.inv, old) {
                 return self.settle(&hosts, &self.names).await;
             }

@@ -2,7 +2,7 @@
 
 use provision::bundle::BundleManifest;
 use provision::error::{Error, Kind, Result};
-use provision::host::{FakeCluster, Fault};
+use provision::host::{Cause, FakeCluster, Fault, Watch, World};
 use provision::inventory::Inventory;
 use provision::plan::without;
 
@@ -52,18 +52,21 @@ async fn replace(fake: &FakeCluster, inv: &Inventory, bundle: &BundleManifest, o
     Command { fake, inv, bundle, names: names(&[old]), joins: Some("cp4") }.run().await
 }
 
-/// The node is nowhere, the others are as an inventory without it wants them, and nobody waits for anything.
-async fn is_gone(fake: &FakeCluster, rest: &Inventory, bundle: &BundleManifest, old: &str, what: &str) {
+/// The node is nowhere, the others are as an inventory without it wants them, and nobody waits for anything. The host of
+/// one that the inventory does not list keeps what it has.
+async fn is_gone(fake: &FakeCluster, inv: &Inventory, bundle: &BundleManifest, old: &str, what: &str) {
+    let rest = &without(inv, &names(&[old])).unwrap();
     assert_sound(fake, what);
     assert_eq!(plan_ids(fake, rest, bundle).await.unwrap(), Vec::<String>::new(), "{what}");
     let world = fake.world();
+    let unlisted = !inv.hosts.iter().any(|h| h.name == old);
     let wanted: Vec<String> = rest.control_planes().into_iter().map(|n| n.name).collect();
     let mut members: Vec<String> = world.etcd.keys().cloned().collect();
     members.sort_by_key(|n| wanted.iter().position(|w| w == n));
     assert_eq!(members, wanted, "{what}");
     assert!(!world.nodes.contains_key(old) && !world.cluster_status.contains(&format!(" {old}:")), "{what}");
     assert!(!world.pods.values().any(|on| on == old), "{what}: {:?}", world.pods);
-    for (name, m) in &world.machines {
+    for (name, m) in world.machines.iter().filter(|(name, _)| !(unlisted && *name == old)) {
         let ours = m.files.keys().any(|f| f.contains("provision") || f.contains("kubernetes"));
         assert_eq!(ours, rest.hosts.iter().any(|h| h.name == *name) || m.dead, "{what}: {name}");
         let text = m.text("/etc/provision/haproxy.cfg");
@@ -77,8 +80,7 @@ async fn a_worker_and_a_control_plane_leave() {
     for gone in ["w1", "cp1"] {
         let fake = copy(&fake);
         remove(&fake, &bundle, &[gone]).await.unwrap_or_else(|e| panic!("{gone}: {}", e.report()));
-        let rest = without(&inventory("-"), &names(&[gone])).unwrap();
-        is_gone(&fake, &rest, &bundle, gone, gone).await;
+        is_gone(&fake, &inventory("-"), &bundle, gone, gone).await;
         assert_eq!(fake.world().pods.len(), 2, "{gone}: a pod was lost");
         let before = snapshot(&fake);
         remove(&fake, &bundle, &[gone]).await.unwrap();
@@ -126,8 +128,7 @@ async fn killed_anywhere(
     };
     let reference = copy(from);
     command(&reference).await.unwrap_or_else(|e| panic!("{what}: {}", e.report()));
-    let rest = without(inv, &names(&[old])).unwrap();
-    is_gone(&reference, &rest, bundle, old, what).await;
+    is_gone(&reference, inv, bundle, old, what).await;
     let (first, last) = (from.world().calls, reference.world().calls);
     let wanted = snapshot(&reference);
     // After a call is before the next one; a few are enough to see that there is no other difference.
@@ -161,7 +162,67 @@ async fn a_replacement_that_is_killed_goes_on() {
     killed_anywhere("dead", &fake, &inventory("cp1"), &bundle, "cp1", true).await;
     let (fake, bundle) = whole().await;
     fake.world().control_planes = 4;
+    keep_voters(&fake);
     killed_anywhere("alive", &fake, &inventory(""), &bundle, "cp1", true).await;
+    killed_anywhere("alive, not listed", &fake, &inventory("cp1"), &bundle, "cp1", true).await;
+}
+
+/// From now on it is a violation when etcd has fewer healthy voters than now.
+fn keep_voters(fake: &FakeCluster) {
+    let healthy = |world: &World| world.etcd.keys().filter(|name| world.etcd_up(name)).count();
+    let floor = healthy(&fake.world());
+    fake.world().watch = Watch::new(move |world: &World, _: Cause| {
+        let now = healthy(world);
+        if now < floor { vec![format!("etcd has {now} healthy voters of {floor} before")] } else { Vec::new() }
+    });
+}
+
+#[tokio::test]
+async fn etcd_has_no_fewer_healthy_voters_while_a_control_plane_that_serves_is_replaced() {
+    let (fake, bundle) = whole().await;
+    fake.world().control_planes = 4;
+    keep_voters(&fake);
+    for old in ["cp1", "cp3"] {
+        for inv in [inventory(old), inventory("")] {
+            let fake = copy(&fake);
+            replace(&fake, &inv, &bundle, old).await.unwrap_or_else(|e| panic!("{old}: {}", e.report()));
+            is_gone(&fake, &inv, &bundle, old, old).await;
+        }
+        // A control plane whose kubelet has failed is a healthy voter all the same.
+        let fake = copy(&fake);
+        fake.world().machines.get_mut(old).unwrap().units.get_mut("kubelet.service").unwrap().active = false;
+        replace(&fake, &inventory(""), &bundle, old).await.unwrap_or_else(|e| panic!("{old}: {}", e.report()));
+        is_gone(&fake, &inventory(""), &bundle, old, "no kubelet").await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_host_with_the_address_of_one_that_serves_is_refused() {
+    let (fake, bundle) = whole().await;
+    let mut inv = inventory("cp1");
+    inv.hosts.iter_mut().filter(|h| h.name == "cp4").for_each(|h| h.address = "192.168.10.11".parse().unwrap());
+    fake.world().machines.get_mut("cp4").unwrap().address = "192.168.10.11".into();
+    let before = snapshot(&fake);
+    let error = replace(&fake, &inv, &bundle, "cp1").await.unwrap_err();
+    assert!(error.kind() == Kind::Refused && error.to_string().contains("192.168.10.11"), "{}", error.report());
+    assert_eq!(snapshot(&fake), before);
+    fake.world().machines.get_mut("cp1").unwrap().dead = true;
+    fake.world().die("cp1");
+    replace(&fake, &inv, &bundle, "cp1").await.unwrap_or_else(|e| panic!("{}", e.report()));
+    is_gone(&fake, &inv, &bundle, "cp1", "the same address").await;
+}
+
+#[tokio::test]
+async fn no_control_plane_that_serves_is_replaced_while_another_member_is_dead() {
+    let (fake, bundle) = whole().await;
+    fake.world().control_planes = 4;
+    fake.world().machines.get_mut("cp2").unwrap().files.remove("/etc/kubernetes/manifests/etcd.yaml");
+    let before = snapshot(&fake);
+    for inv in [inventory("cp1"), inventory("")] {
+        let error = replace(&fake, &inv, &bundle, "cp1").await.unwrap_err();
+        assert!(error.kind() == Kind::Refused && error.report().contains("node replace cp2"), "{}", error.report());
+        assert_eq!(snapshot(&fake), before);
+    }
 }
 
 /// A dead control plane leaves etcd before its successor joins, whichever it is and wherever it is listed.
@@ -173,7 +234,7 @@ async fn a_dead_control_plane_is_replaced() {
             let fake = copy(&fake);
             fake.world().machines.get_mut(old).unwrap().dead = true;
             replace(&fake, &inv, &bundle, old).await.unwrap_or_else(|e| panic!("{old}: {}", e.report()));
-            is_gone(&fake, &without(&inv, &names(&[old])).unwrap(), &bundle, old, old).await;
+            is_gone(&fake, &inv, &bundle, old, old).await;
         }
     }
 }

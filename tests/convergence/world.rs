@@ -256,6 +256,7 @@ pub struct Snapshot {
     test_namespace: bool,
     releases: BTreeMap<String, String>,
     manifests: BTreeSet<String>,
+    dns_nodes: usize,
 }
 
 /// What must be the same however it came about. `/run` is memory, and left over credentials there are not state.
@@ -271,6 +272,7 @@ pub fn snapshot(fake: &FakeCluster) -> Snapshot {
         test_namespace: world.test_namespace,
         releases: world.releases.clone(),
         manifests: world.manifests.clone(),
+        dns_nodes: world.dns.nodes(),
     };
     for (name, m) in &world.machines {
         shot.images.insert(name.clone(), m.images.clone());

@@ -71,6 +71,10 @@ pub fn version(text: &str) -> Option<Version> {
     Some((parts.next()?.ok()?, parts.next()?.ok()?))
 }
 
+fn voters(seen: &Seen) -> usize {
+    seen.planes.values().filter(|p| p.up || p.restarting).count()
+}
+
 /// Looks at the world in memory.
 pub fn see(world: &World, policy: &Policy) -> Seen {
     let nodes = world.nodes.iter().map(|(name, record)| {
@@ -107,13 +111,20 @@ pub struct Checker {
     before: Seen,
     /// The versions that each kubelet ever had: there is a way back to them.
     kubelets: BTreeMap<String, BTreeSet<Version>>,
+    /// How many healthy voters etcd has to keep while a node that serves is replaced.
+    pub voters: Option<usize>,
     /// How many changes were looked at.
     pub looks: usize,
 }
 
 impl Checker {
     pub fn new(policy: Policy) -> Self {
-        Self { policy, before: Seen::default(), kubelets: BTreeMap::new(), looks: 0 }
+        Self { policy, before: Seen::default(), kubelets: BTreeMap::new(), voters: None, looks: 0 }
+    }
+
+    /// From now on etcd has to keep as many healthy voters as it has. One that restarts counts.
+    pub fn keep_voters(&mut self) {
+        self.voters = Some(voters(&self.before));
     }
 
     /// What is wrong now that was not wrong before. What happens by accident is only taken note of.
@@ -122,11 +133,17 @@ impl Checker {
         let mut wrong = Vec::new();
         if cause == Cause::Call && now != self.before {
             self.etcd(&now, &mut wrong);
+            if self.voters.is_some_and(|floor| voters(&now) < floor) {
+                wrong.push(format!("etcd has {} healthy voters, and had {:?}", voters(&now), self.voters));
+            }
             self.planes(&now, &mut wrong);
             self.floors(&now, &mut wrong);
             self.skew(&now, &mut wrong);
             self.steps(&now, &mut wrong);
             self.cordons(&now, &mut wrong);
+        }
+        if cause == Cause::Accident {
+            self.voters = self.voters.map(|floor| floor.min(voters(&now)));
         }
         for (name, node) in &now.nodes {
             self.kubelets.entry(name.clone()).or_default().insert(node.kubelet);

@@ -142,3 +142,22 @@ fn letting_go_what_others_cordoned_is_seen() {
     node(&mut seen, "w1").cordoned = false;
     assert!(checker.look(seen, Cause::Call).join(" ").contains("w1 was uncordoned"));
 }
+
+#[test]
+fn a_voter_that_goes_before_another_has_come_is_seen() {
+    let mut checker = checker(Share::Count(1));
+    checker.keep_voters();
+    let mut seen = good();
+    plane(&mut seen, "cp1").restarting = true;
+    plane(&mut seen, "cp1").up = false;
+    assert_eq!(checker.look(seen.clone(), Cause::Call), Vec::<String>::new());
+    seen.planes.remove("cp1");
+    assert!(checker.look(seen, Cause::Call).join("; ").contains("2 healthy voters"));
+    let mut checker = self::checker(Share::Count(1));
+    checker.keep_voters();
+    let mut seen = good();
+    plane(&mut seen, "cp2").up = false;
+    checker.look(seen.clone(), Cause::Accident);
+    seen.planes.remove("cp2");
+    assert_eq!(checker.look(seen, Cause::Call), Vec::<String>::new(), "an accident lowers it");
+}

@@ -31,15 +31,15 @@ impl Play {
                 }
                 done.map_err(|e| e.report())
             }
-            Change::Remove(at, dead) => self.leave(&self.host(*at), None, *dead, round).await,
-            Change::Replace(at, dead) => {
+            Change::Remove(at, dead) => self.leave(&self.host(*at), None, *dead, true, round).await,
+            Change::Replace(at, dead, listed) => {
                 let old = self.host(*at);
                 let mut shape = self.shape.clone();
                 let new = shape.with_another(&old);
                 if shape.planes.len() > 5 {
                     return Ok(());
                 }
-                self.leave(&old, Some((new, shape)), *dead, round).await
+                self.leave(&old, Some((new, shape)), *dead, *listed, round).await
             }
             _ => Ok(()),
         }
@@ -58,9 +58,10 @@ impl Play {
         old: &str,
         joins: Option<(String, super::scenario::Shape)>,
         dead: bool,
+        listed: bool,
         round: &Round,
     ) -> Result<(), String> {
-        let when = format!("{old} leaves for {:?}", joins.as_ref().map(|(new, _)| new));
+        let when = format!("{old} ({listed}) leaves for {:?}", joins.as_ref().map(|(new, _)| new));
         let before = self.shape.clone();
         let new = joins.map(|(new, shape)| {
             self.take(shape);
@@ -71,11 +72,17 @@ impl Play {
         if dead && spare {
             self.fake.world().die(old);
         }
-        self.checker.lock().unwrap().policy.leaving.insert(old.to_owned());
+        {
+            let mut checker = self.checker.lock().unwrap();
+            checker.policy.leaving.insert(old.to_owned());
+            if new.is_some() && !(dead && spare) {
+                checker.keep_voters();
+            }
+        }
         self.fail(round);
         let mut last = Ok(());
         for _ in 0..=RUNS {
-            last = self.left(old, new.as_deref()).await;
+            last = self.left(old, new.as_deref(), listed).await;
             self.sound(&when)?;
             self.fake.world().faults.clear();
             match &last {
@@ -83,6 +90,7 @@ impl Play {
                 _ => break,
             }
         }
+        self.checker.lock().unwrap().voters = None;
         let joined = new.as_ref().is_some_and(|new| self.fake.world().nodes.contains_key(new));
         match last {
             Ok(()) => {
@@ -111,8 +119,11 @@ impl Play {
         self.converge(&format!("after {when}")).await
     }
 
-    async fn left(&self, old: &str, new: Option<&str>) -> Result<(), Error> {
-        let inv = self.shape.inventory();
+    async fn left(&self, old: &str, new: Option<&str>, listed: bool) -> Result<(), Error> {
+        let mut inv = self.shape.inventory();
+        if !listed {
+            inv.hosts.retain(|h| h.name != old);
+        }
         self.fake.world().needed_images.remove(old);
         let bundle = bundle(&inv);
         Command { fake: &self.fake, inv: &inv, bundle: &bundle, names: vec![old.to_owned()], joins: new }.run().await

@@ -55,8 +55,8 @@ pub enum Change {
     Renew,
     /// `node remove`; of a host that is dead.
     Remove(usize, bool),
-    /// `node replace`; of a host that is dead.
-    Replace(usize, bool),
+    /// `node replace`; of a host that is dead; of one that the inventory still lists.
+    Replace(usize, bool, bool),
 }
 
 impl Change {
@@ -147,7 +147,7 @@ fn change() -> impl Strategy<Value = Change> {
         1 => Just(Change::Networks),
         1 => Just(Change::Renew),
         2 => (0usize..17, prop::bool::ANY).prop_map(|(at, dead)| Change::Remove(at, dead)),
-        2 => (0usize..17, prop::bool::ANY).prop_map(|(at, dead)| Change::Replace(at, dead)),
+        2 => (0usize..17, prop::bool::ANY, prop::bool::ANY).prop_map(|(at, dead, listed)| Change::Replace(at, dead, listed)),
     ]
 }
 

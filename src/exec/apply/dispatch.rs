@@ -2,8 +2,8 @@
 
 use super::context::Context;
 use super::{
-    addons, certificates, cluster, drain, etcd, files, gate, images, join, leave, network, packages, registry, reset,
-    room, runtime, settings, system, units, upgrade,
+    addons, certificates, cluster, dns, drain, etcd, files, gate, images, join, leave, network, packages, registry,
+    reset, room, runtime, settings, system, units, upgrade,
 };
 use crate::error::Result;
 use crate::exec::StepNote;
@@ -57,6 +57,7 @@ pub(super) async fn apply(ctx: &Context, step: &Step, notes: &(dyn Fn(StepNote) 
         | Action::WaitStaticPods { .. }
         | Action::WaitEtcdMembers { .. } => cluster::wait(ctx, host, &step.action, notes).await,
         Action::RestartPods { components } => cluster::restart_pods(ctx, host, components).await,
+        Action::SpreadDns { timeout_s } => dns::spread(ctx, host, &step.action, *timeout_s, notes).await,
         Action::TestPodNetwork { image, nodes, timeout_s } => {
             network::test(ctx, host, image, nodes, *timeout_s, notes).await
         }

@@ -108,6 +108,7 @@ fn is_local(action: &Action) -> bool {
         | Action::WaitStaticPods { .. }
         | Action::WaitEtcdMembers { .. }
         | Action::UpgradeAddons { .. }
+        | Action::SpreadDns { .. }
         | Action::TestPodNetwork { .. }
         | Action::EtcdEnter { .. }
         | Action::EtcdSnapshot { .. }

@@ -27,10 +27,11 @@ pub(super) async fn etcd(
     address: Option<IpAddr>,
     action: &Action,
 ) -> Result<()> {
-    let Action::LeaveEtcd { timeout_s, .. } = action else { return Ok(()) };
+    let Action::LeaveEtcd { timeout_s, healthy, .. } = action else { return Ok(()) };
+    let until = Instant::now() + Duration::from_secs(*timeout_s);
+    others_are_healthy(ctx, through, node, healthy, until).await?;
     remove_member(ctx, through, node, address).await?;
     let questions = probes(action);
-    let until = Instant::now() + Duration::from_secs(*timeout_s);
     loop {
         // etcd may be without a leader for a moment: then it does not answer, which is one more reason to wait.
         if satisfied(action, &ctx.host(through)?.probe(&questions).await?) {
@@ -42,6 +43,33 @@ pub(super) async fn etcd(
             ))
             .on(through)
             .hint("run the command again: it goes on from what it finds"));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Waits until all members that were healthy in the plan, and stay, are: a member that became unhealthy since, and one
+/// that is removed, are two voters lost.
+///
+/// Errors: one of them is not healthy at `until`; the member was not removed.
+async fn others_are_healthy(ctx: &Context, through: &str, node: &str, wanted: &[String], until: Instant) -> Result<()> {
+    loop {
+        let members = match ctx.ask(through, etcd_probe()).await? {
+            Answer::Shell { code: 0, stdout, .. } => Members::read(&stdout).map_err(|e| e.on(through))?,
+            _ => Members::default(),
+        };
+        let is_healthy = |name: &&String| members.names(true).any(|n| n == name.as_str());
+        let bad: Vec<&str> = wanted.iter().filter(|name| !is_healthy(name)).map(String::as_str).collect();
+        if bad.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(Error::failed(format!(
+                "etcd member {node} was not removed: {} is not healthy any more",
+                bad.join(", ")
+            ))
+            .on(through)
+            .hint("`provision status` shows etcd's members; run the command again when the others are healthy"));
         }
         tokio::time::sleep(PAUSE).await;
     }

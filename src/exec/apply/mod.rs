@@ -6,6 +6,7 @@ mod certificates;
 mod cluster;
 mod context;
 mod dispatch;
+mod dns;
 mod drain;
 mod etcd;
 mod files;

@@ -54,6 +54,9 @@ impl World {
                     skip.is_some_and(|s| s.split(',').any(|p| p == "addon" || p == format!("addon/{addon}")))
                 };
                 self.upgrade_addons(|addon| !skipped(addon));
+                if !skipped("coredns") {
+                    self.dns.install();
+                }
                 output
             }
             ["join", "--config", "/dev/stdin", ..] => {

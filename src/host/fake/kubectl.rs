@@ -23,10 +23,19 @@ impl World {
                 self.settings.insert("ClusterConfiguration".into(), text.unwrap_or_default().to_owned());
                 done("")
             }
+            ["-n", "kube-system", "delete", "pod", pod, ..] => {
+                self.dns.delete(pod);
+                done("")
+            }
+            ["-n", "kube-system", "annotate", "deployment", "coredns", "--overwrite", mark] => {
+                self.dns.mark = mark.split_once('=').map(|(_, value)| value.to_owned()).unwrap_or_default();
+                done("")
+            }
             ["get", "nodes", "-o", "json", ..] => done(self.nodes_json()),
             ["delete", "pods", "--all-namespaces", "--field-selector", field, ..] => {
                 let node = field.trim_start_matches("spec.nodeName=");
                 self.pods.retain(|_, on| on != node);
+                self.dns.leave(node);
                 done("")
             }
             ["-n", "kube-system", "patch", "configmap", "kubeadm-config", .., patch] => {
@@ -37,6 +46,7 @@ impl World {
             }
             ["delete", "node", node, ..] => {
                 self.nodes.remove(*node);
+                self.dns.leave(node);
                 done("")
             }
             ["label", "node", node, "--overwrite", pairs @ ..] => {

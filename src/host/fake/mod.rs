@@ -2,6 +2,7 @@
 
 mod addons;
 mod certificates;
+mod dns;
 mod effect;
 mod etcd;
 mod etcd_units;
@@ -17,6 +18,7 @@ mod upgrade;
 mod watch;
 mod world;
 
+pub use dns::Dns;
 pub use host::{FakeCluster, FakeConnector, FakeHost};
 pub use machine::{FakeFile, FakeUnit, Machine};
 pub use watch::{Cause, Watch};

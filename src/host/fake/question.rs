@@ -94,6 +94,7 @@ impl World {
                 false => Err("dial tcp: no route to host".into()),
             },
             "kubeadm-status" => self.through_admin(name).map(|()| self.cluster_status.clone()),
+            "dns" => self.through_admin(name).map(|()| self.dns_json()),
             "nodes" => self.through_admin(name).map(|()| self.nodes_json()),
             "static-pods" => Ok(self.static_pods(name)),
             "control-plane" => Ok(self.control_plane(name)),

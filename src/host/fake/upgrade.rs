@@ -291,6 +291,7 @@ impl World {
             })
             .map(|(name, _)| name.clone())
             .collect();
+        self.dns.leave(node);
         let here = |pods: &BTreeSet<String>| pods.iter().any(|p| self.pods.get(p).is_some_and(|on| on == node));
         // kubectl says so before it evicts the first one.
         if here(&self.bare) && !flags.contains(&"--force") {

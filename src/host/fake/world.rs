@@ -72,6 +72,8 @@ pub struct World {
     pub(super) changing: BTreeMap<(String, String), u64>,
     /// Pods that a drain moves, by name, and the nodes they are on.
     pub pods: BTreeMap<String, String>,
+    /// CoreDNS.
+    pub dns: super::dns::Dns,
     /// Pods with what they mount, as the probe `token-pods` prints them.
     pub token_pods: String,
     /// The CAs that service accounts trust, PEM.
@@ -212,6 +214,7 @@ impl World {
 
     /// Records what must never be.
     pub(super) fn check_invariants(&mut self) {
+        self.schedule_dns();
         self.check_etcd();
         if self.etcd.len() > self.control_planes && !self.etcd_is_apart() {
             self.violations.push(format!("{} etcd members", self.etcd.len()));
