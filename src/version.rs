@@ -1,4 +1,4 @@
-//! Kubernetes versions and skew rules. Pure.
+//! Kubernetes versions and skew rules, and releases of other programs. Pure.
 //!
 //! Source of the rules: the version skew policy of the Kubernetes documentation,
 //! <https://kubernetes.io/releases/version-skew-policy/>.
@@ -113,6 +113,56 @@ impl FromStr for KubeVersion {
     }
 }
 
+/// The release of a program other than Kubernetes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Release {
+    major: u32,
+    minor: u32,
+    patch: u32,
+}
+
+impl Release {
+    /// `major.minor.patch`
+    #[must_use]
+    pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
+        Self { major, minor, patch }
+    }
+
+    /// The major release.
+    #[must_use]
+    pub const fn major(self) -> u32 {
+        self.major
+    }
+
+    /// The minor release.
+    #[must_use]
+    pub const fn minor(self) -> u32 {
+        self.minor
+    }
+}
+
+impl std::fmt::Display for Release {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+impl std::str::FromStr for Release {
+    type Err = Error;
+
+    /// Reads `2.1.4`, `v3.5.16-0`, `1.6.20~ds1` and, as node objects have it, `containerd://2.1.4`.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let version = text.rsplit("//").next().unwrap_or(text);
+        let version = version.strip_prefix('v').unwrap_or(version);
+        let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
+        let mut parts = version.get(..end).unwrap_or_default().split('.').map(str::parse::<u32>);
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch)), None) => Ok(Self { major, minor, patch }),
+            _ => Err(Error::failed(format!("`{text}` is not a release of the form major.minor.patch"))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -133,6 +183,11 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic(text in ".{0,30}") {
             let _ = text.parse::<KubeVersion>().is_ok();
+        }
+
+        #[test]
+        fn no_text_makes_a_release_panic(text in ".{0,20}") {
+            let _ = text.parse::<Release>().is_ok();
         }
 
         #[test]
@@ -163,5 +218,17 @@ mod tests {
         assert_eq!(version(20, 2).kubeadm_api(), KubeadmApi::V1Beta2);
         assert_eq!(version(22, 0).kubeadm_api(), KubeadmApi::V1Beta3);
         assert_eq!(version(36, 2).kubeadm_api(), KubeadmApi::V1Beta4);
+    }
+
+    #[test]
+    fn releases_are_read_as_programs_print_them() {
+        for (text, release) in
+            [("v3.5.16-0", (3, 5, 16)), ("containerd://2.1.4", (2, 1, 4)), ("1.6.20~ds1", (1, 6, 20))]
+        {
+            assert_eq!(text.parse::<Release>().ok(), Some(Release::new(release.0, release.1, release.2)), "{text}");
+        }
+        for bad in ["", "1.2", "x", "1.2.3.4", "//", "99999999999.0.0"] {
+            assert!(bad.parse::<Release>().is_err(), "{bad}");
+        }
     }
 }

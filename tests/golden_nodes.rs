@@ -8,6 +8,13 @@ use provision::kubeadm::{
 };
 use provision::resource::template::{self, Mirror};
 
+/// As a node without IPv6 and bridges gets them.
+const SYSCTLS: [(&str, &str); 3] = [
+    ("net.ipv4.ip_forward", "1"),
+    ("fs.inotify.max_user_instances", "8192"),
+    ("fs.inotify.max_user_watches", "524288"),
+];
+
 fn inventory(file: &str, edit: impl Fn(&str) -> String) -> Inventory {
     let path = format!("{}/inventories/{file}", env!("CARGO_MANIFEST_DIR"));
     let text = edit(&std::fs::read_to_string(path).unwrap());
@@ -114,7 +121,7 @@ fn units_and_small_files() {
     insta::assert_snapshot!("etcd-snapshot-service", template::snapshot_service("cp-1").unwrap());
     insta::assert_snapshot!("etcd-snapshot-timer", template::snapshot_timer("*-*-* 02:30").unwrap());
     insta::assert_snapshot!("kubelet-dropin", template::kubelet_dropin().unwrap());
-    insta::assert_snapshot!("sysctl", template::sysctl_conf(&[("net.ipv4.ip_forward", "1")]).unwrap());
+    insta::assert_snapshot!("sysctl", template::sysctl_conf(&SYSCTLS).unwrap());
     insta::assert_snapshot!("modules", template::modules_conf(&["br_netfilter", "overlay"]).unwrap());
     let routes = [
         ("10.244.1.0/24".parse().unwrap(), "10.0.0.12".parse().unwrap()),

@@ -17,6 +17,9 @@ use crate::inventory::{Inventory, PackageKind, nearest};
 
 const ANEW: &str = "`provision bundle lock` without --update makes the whole lock anew";
 
+/// The words that name everything of a kind.
+const KINDS: [&str; 5] = ["files", "images", "charts", "manifests", "packages"];
+
 /// What is asked of upstream again.
 #[derive(Default)]
 struct Chosen {
@@ -32,9 +35,40 @@ struct Chosen {
     packages: BTreeSet<PackageKind>,
 }
 
-/// `old` with what `names` name resolved anew: a file (of every architecture), an image with its tag or without it, a
-/// release of a chart (also as NAMESPACE/NAME), a raw manifest, or `deb` or `rpm` for the packages of that type, which
-/// are chosen together. Images that a new kubeadm, chart or manifest needs and `old` does not pin are pinned too; those
+impl Chosen {
+    /// Adds everything of a kind.
+    ///
+    /// Errors (`Invalid`): the lock has nothing of this kind.
+    fn all_of(&mut self, lock: &Lock, kind: &str) -> Result<()> {
+        let some = match kind {
+            "files" => {
+                self.files.extend(lock.files.iter().map(|f| f.name.clone()));
+                !lock.files.is_empty()
+            }
+            "images" => {
+                self.images.extend(lock.images.iter().map(|i| i.name.clone()));
+                !lock.images.is_empty()
+            }
+            "charts" => {
+                self.charts.extend(lock.charts.iter().map(|c| (c.namespace.clone(), c.name.clone())));
+                !lock.charts.is_empty()
+            }
+            "manifests" => {
+                self.manifests.extend(lock.manifests.iter().map(|m| m.name.clone()));
+                !lock.manifests.is_empty()
+            }
+            _ => {
+                self.packages.extend(lock.packages.iter().map(|p| p.kind));
+                !lock.packages.is_empty()
+            }
+        };
+        if some { Ok(()) } else { Err(Error::invalid(format!("the lock has no {kind}")).hint(ANEW)) }
+    }
+}
+
+/// `old` with what `names` name resolved again: a file (of every architecture), an image with its tag or without it, a
+/// release of a chart (also as NAMESPACE/NAME), a raw manifest, `deb` or `rpm` for the packages of that type, which are
+/// chosen together, or `files`, `images`, `charts`, `manifests` or `packages` for all of a kind. Images that a new kubeadm, chart or manifest needs and `old` does not pin are pinned too; those
 /// that nothing needs any more stay until the whole lock is made anew.
 ///
 /// Errors (`Invalid`): a name that the lock has nothing of; an inventory that asks for another Kubernetes, or no longer
@@ -135,7 +169,13 @@ fn choose(lock: &Lock, names: &[String]) -> Result<Chosen> {
             .collect();
         let manifests: Vec<_> = lock.manifests.iter().filter(|m| m.name == *name).map(|m| m.name.clone()).collect();
         let packages: Vec<_> = lock.packages.iter().map(|p| p.kind).filter(|k| k.as_str() == name).collect();
-        if files.len() + images.len() + charts.len() + manifests.len() + packages.len() == 0 {
+        let found = files.len() + images.len() + charts.len() + manifests.len() + packages.len();
+        // A part of this very name comes before the kind.
+        if found == 0 && KINDS.contains(&name.as_str()) {
+            chosen.all_of(lock, name)?;
+            continue;
+        }
+        if found == 0 {
             return Err(unknown(lock, name));
         }
         chosen.files.extend(files);
@@ -213,6 +253,20 @@ control = {}
         assert_eq!(chosen("registry.example:5000/team/web").unwrap().images.len(), 2);
         assert_eq!(chosen("registry.example:5000/team/web:v2").unwrap().images.len(), 1);
         assert!(chosen("deb").unwrap().packages.contains(&PackageKind::Deb));
+    }
+
+    #[test]
+    fn a_kind_names_all_of_it() {
+        assert_eq!(chosen("files").unwrap().files.len(), 1);
+        assert_eq!(chosen("images").unwrap().images.len(), 2);
+        assert_eq!(chosen("packages").unwrap().packages.len(), 1);
+        let said = chosen("charts").err().unwrap().report();
+        assert!(said.contains("the lock has no charts") && said.contains("without --update"), "{said}");
+        let lock = Lock::from_toml(LOCK, "x").unwrap();
+        let both = choose(&lock, &["containerd".into(), "images".into(), "images".into()]).unwrap();
+        assert_eq!((both.files.len(), both.images.len(), both.packages.len()), (1, 2, 0));
+        // A kind of which there is nothing is an error beside others too.
+        assert!(choose(&lock, &["images".into(), "charts".into()]).is_err());
     }
 
     #[test]

@@ -43,7 +43,8 @@ pub(super) fn versions(minor: u32) -> Result<&'static Versions> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::version::KubeVersion;
+    use crate::kubernetes::{external_etcd_floor, floor_before, stacked_etcd_floor};
+    use crate::version::{KubeVersion, NEWEST_MINOR, OLDEST_MINOR, Release};
 
     #[test]
     fn the_table_is_well_formed_and_sorted() {
@@ -67,8 +68,21 @@ mod tests {
         assert_eq!(containerd(1), "1.6.38");
         // kubeadm's own etcd, by minor.
         let etcd = |minor| versions(minor).map(|v| v.etcd.clone()).unwrap_or_else(|e| panic!("{e}"));
-        for (minor, line) in [(21, "3.4."), (22, "3.5."), (33, "3.5."), (34, "3.6.")] {
+        for (minor, line) in [(21, "3.4."), (22, "3.5.26"), (33, "3.5.26"), (34, "3.6."), (35, "3.6.6"), (36, "3.6.8")]
+        {
             assert!(etcd(minor).starts_with(line), "{minor}: {}", etcd(minor));
+        }
+        // What a minor brings may be replaced by what the next one brings, and is what its kubeadm works with.
+        for minor in OLDEST_MINOR..=NEWEST_MINOR {
+            let release = |minor| etcd(minor).parse::<Release>().unwrap_or_else(|e| panic!("{e}"));
+            let (now, version) = (release(minor), KubeVersion { major: 1, minor, patch: 0 });
+            assert!(stacked_etcd_floor(version).is_none_or(|f| now >= f), "{minor}");
+            assert!(external_etcd_floor(version).is_none_or(|f| now >= f), "{minor}");
+            if minor > OLDEST_MINOR {
+                let before = release(minor - 1);
+                let same = (before.major(), before.minor()) == (now.major(), now.minor());
+                assert!(same && before <= now || floor_before(now).is_some_and(|f| before >= f), "{minor}");
+            }
         }
     }
 }

@@ -206,8 +206,8 @@ pub enum BundleCommand {
         /// The lock
         #[arg(short, long, value_name = "FILE", default_value = "bundle.lock.toml")]
         lock: PathBuf,
-        /// Ask upstream only about this file, image, chart, manifest or set of packages (deb, rpm), and keep every other
-        /// pin; may be given several times
+        /// Ask upstream only about this file, image, chart, manifest or set of packages (deb, rpm), or about all `files`,
+        /// `images`, `charts`, `manifests` or `packages`, and keep every other pin; may be given several times
         #[arg(long, value_name = "NAME")]
         update: Vec<String>,
         /// Use package repositories also when their metadata or keys are expired

@@ -6,18 +6,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::Digest;
 use crate::host::{Answer, Probe};
-use crate::inventory::{Arch, Inventory, Node};
+use crate::inventory::{Arch, EtcdMode, Inventory, Node};
 use crate::kubeadm::{Certificate, EtcdMember, Members, NodeObject, Stranger, certificates, strangers};
 use crate::resource::{
     EtcdHost, Membership, ModuleState, NodeKeys, NodeState, Strays, UpgradeState, certs_probe, etcd_host,
-    etcd_host_probe, etcd_identity_probe, membership, node_keys, node_keys_probe, node_state, node_state_probe,
-    registry_ca, registry_probe, shell_probe, strays, strays_probe, upgrade_probe, upgrade_state,
+    etcd_host_probe, etcd_identity_probe, external_etcd, external_etcd_probe, membership, node_keys, node_keys_probe,
+    node_state, node_state_probe, registry_ca, registry_probe, shell_probe, strays, strays_probe, upgrade_probe,
+    upgrade_state,
 };
 use crate::upgrade::Budget;
 
 /// Commands a host must have before anything of ours is on it.
 pub const NEEDED_COMMANDS: &str =
     "sh tar stat sha256sum base64 systemctl systemd-run ip iptables mount nsenter modprobe sysctl ss df";
+/// Commands that kubeadm of some version must find: see [`super::kubeadm_checks`].
+const KUBEADM_COMMANDS: &str = "conntrack crictl losetup cp";
+/// Kernel settings that every host of pods needs at least, and their values: the kernel's own are 128 and 8192 on a small
+/// host, and a node's kubelet, containerd and their pods need an instance each. Kubespray, kind and k3s set the same.
+pub const INOTIFY: [(&str, u64); 2] = [("max_user_instances", 8192), ("max_user_watches", 524_288)];
 /// Kernel modules that containerd and kube-proxy need, built in or loadable.
 pub const NEEDED_MODULES: &str = "overlay br_netfilter";
 /// The programs by which a node runs containers.
@@ -89,6 +95,33 @@ pub struct HostFacts {
     pub bridge_nf: bool,
     /// Kernel modules: `present`, `loadable`, `missing`.
     pub modules: BTreeMap<String, String>,
+    /// Of the commands that kubeadm looks for, those that are not there.
+    #[serde(default)]
+    pub missing_for_kubeadm: Vec<String>,
+    /// Of the files that the inventory says are there, those that are not.
+    #[serde(default)]
+    pub missing_files: Vec<String>,
+    /// Where the kernel's configuration is: a path, `loadable`, `none`, or `unread`. Empty when the host does not say.
+    #[serde(default)]
+    pub kernel_config: String,
+    /// Of the kernel options that kubeadm wants, those that are built in or modules.
+    #[serde(default)]
+    pub kernel_options: Vec<String>,
+    /// Enabled controllers of the cgroup hierarchy.
+    #[serde(default)]
+    pub controllers: Vec<String>,
+    /// `fs.inotify` settings.
+    #[serde(default)]
+    pub inotify: BTreeMap<String, u64>,
+    /// `fs.inotify` settings cannot be changed from this host.
+    #[serde(default)]
+    pub inotify_read_only: bool,
+    /// A name in /var/lib/etcd, when that is not empty.
+    #[serde(default)]
+    pub etcd_dir: String,
+    /// The version of each endpoint of an etcd that somebody else runs.
+    #[serde(default)]
+    pub external_etcd: BTreeMap<String, String>,
     /// Names of other hosts that this one resolves, and to what.
     pub resolves: BTreeMap<String, String>,
     /// What of a cluster is on it.
@@ -205,8 +238,11 @@ impl Facts {
 #[must_use]
 pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
     let others: Vec<&str> = inv.hosts.iter().map(|h| h.name.as_str()).collect();
+    let files: Vec<&str> = external_files(inv, node).into_iter().filter(|f| !f.contains(char::is_whitespace)).collect();
+    let options = super::kubeadm_checks::KERNEL_OPTIONS.join(" ");
+    let words = [NEEDED_COMMANDS, NEEDED_MODULES, &others.join(" "), KUBEADM_COMMANDS, &files.join(" "), &options];
     let mut probes = vec![
-        shell_probe("facts", &[NEEDED_COMMANDS, NEEDED_MODULES, &others.join(" ")]),
+        shell_probe("facts", &words),
         node_state_probe(&node.name),
         Probe::Content(CNI_CONF.into()),
         Probe::File(SNAPSHOT_TIMER_FILE.into()),
@@ -215,6 +251,9 @@ pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
         probes.push(crate::resource::nodes_probe());
         probes.push(crate::resource::etcd_probe());
         probes.push(budgets_probe(inv));
+    }
+    if asks_external_etcd(inv, node) {
+        probes.push(external_etcd_probe(&inv.etcd));
     }
     if inv.registry.is_served_by(&node.name) {
         probes.push(registry_probe());
@@ -231,6 +270,19 @@ pub fn fact_probes(inv: &Inventory, node: &Node) -> Vec<Probe> {
     probes.extend(RUNTIME_FILES.map(|path| Probe::File(path.into())));
     probes.push(Probe::Unit(RUNTIME_UNIT.into()));
     probes
+}
+
+/// The files of an etcd that somebody else runs, which a control plane must have.
+fn external_files<'a>(inv: &'a Inventory, node: &Node) -> Vec<&'a str> {
+    if !asks_external_etcd(inv, node) {
+        return Vec::new();
+    }
+    [&inv.etcd.ca_file, &inv.etcd.cert_file, &inv.etcd.key_file].into_iter().filter_map(|f| f.as_deref()).collect()
+}
+
+/// Whether this is a control plane of a cluster whose etcd somebody else runs.
+fn asks_external_etcd(inv: &Inventory, node: &Node) -> bool {
+    inv.etcd.mode == EtcdMode::External && inv.etcd.hosts.is_empty() && node.role.is_control_plane()
 }
 
 /// Asks for the disruption budgets, when another version runs than the inventory wants.
@@ -287,6 +339,15 @@ pub fn host_facts(probes: &[Probe], answers: &[Answer], sent_ms: i64, received_m
         ports: list("ports").iter().filter_map(|p| p.parse().ok()).collect(),
         bridge_nf: text("bridge_nf") == "yes",
         modules: prefixed("module."),
+        missing_for_kubeadm: list("missing_for_kubeadm"),
+        missing_files: list("missing_files"),
+        kernel_config: text("kernel_config"),
+        kernel_options: list("kernel_options"),
+        controllers: list("controllers"),
+        inotify: prefixed("inotify.").into_iter().filter_map(|(k, v)| Some((k, v.trim().parse().ok()?))).collect(),
+        inotify_read_only: text("inotify_read_only") == "yes",
+        etcd_dir: text("etcd_dir"),
+        external_etcd: answers_of("external-etcd", probes, answers).map(external_etcd).unwrap_or_default(),
         resolves: prefixed("resolves."),
         state: answers.get(1).map(node_state).unwrap_or_default(),
         registry_ca: to(registry_probe()).and_then(registry_ca),
@@ -306,6 +367,15 @@ pub fn host_facts(probes: &[Probe], answers: &[Answer], sent_ms: i64, received_m
 /// The answer to one of the questions.
 pub(super) fn answer_to<'a>(probes: &[Probe], answers: &'a [Answer], probe: &Probe) -> Option<&'a Answer> {
     probes.iter().position(|p| p == probe).and_then(|at| answers.get(at))
+}
+
+/// The answer to the shell probe of this name, whatever its arguments are.
+fn answers_of<'a>(name: &str, probes: &[Probe], answers: &'a [Answer]) -> Option<&'a Answer> {
+    let head = format!("# probe:{name} ");
+    probes
+        .iter()
+        .position(|p| matches!(p, Probe::Shell(text) if text.starts_with(&head)))
+        .and_then(|at| answers.get(at))
 }
 
 fn digest_of(path: &str, answer: &Answer) -> Option<(String, Digest)> {

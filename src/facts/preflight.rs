@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::kubeadm_checks::{etcd_data, external_etcd, kubeadm_checks, refused_by_kubeadm};
 use super::members::members;
-use super::model::{CgroupVersion, Facts, HostFacts};
+use super::model::{CgroupVersion, Facts, HostFacts, INOTIFY};
 use crate::inventory::{CHECKS, CgroupDriver, EndpointMode, Inventory, Node, Role};
+use crate::kubernetes::CGROUP_V2_FROM;
 use crate::resource::{Membership, ModuleState};
+use crate::version::KubeVersion;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -117,8 +120,19 @@ fn one_host(inv: &Inventory, facts: &Facts, node: &Node, host: &HostFacts, all: 
             "install the packages that hold them (iproute2, iptables, kmod, procps, util-linux, tar)",
         );
     }
+    let membership = facts.membership(inv, node);
+    let joins = matches!(membership, Membership::Absent | Membership::Partial(_));
     if node.role != Role::Etcd {
-        for_kubernetes(inv, host, &mut find);
+        for_kubernetes(inv, host, joins, &mut find);
+        if joins {
+            kubeadm_checks(inv, node, host, &mut find);
+        }
+        if membership == Membership::Absent {
+            etcd_data(inv, node, host, &mut find);
+        }
+        if facts.voice.is_none() {
+            external_etcd(inv, node, host, &mut find);
+        }
     }
     let wanted = if node.role.is_control_plane() { limits.control_plane_memory_mib } else { limits.worker_memory_mib };
     if host.memory_mib < wanted {
@@ -129,7 +143,7 @@ fn one_host(inv: &Inventory, facts: &Facts, node: &Node, host: &HostFacts, all: 
             "give it more memory or lower preflight.*_memory_mib",
         );
     }
-    if host.disk_free_mib < limits.free_disk_mib && facts.membership(inv, node) == Membership::Absent {
+    if host.disk_free_mib < limits.free_disk_mib && membership == Membership::Absent {
         find(
             "disk",
             Severity::Error,
@@ -153,7 +167,7 @@ fn one_host(inv: &Inventory, facts: &Facts, node: &Node, host: &HostFacts, all: 
             "correct the host's address; use ssh_address for one that only SSH uses",
         );
     }
-    match facts.membership(inv, node) {
+    match membership {
         Membership::Foreign(why) => find(
             "membership",
             Severity::Error,
@@ -192,15 +206,19 @@ fn one_host(inv: &Inventory, facts: &Facts, node: &Node, host: &HostFacts, all: 
 }
 
 /// What only the kubelet and pods ask of a host.
-fn for_kubernetes(inv: &Inventory, host: &HostFacts, find: &mut impl FnMut(&str, Severity, String, &str)) {
-    let version = inv.cluster.version.split('.').nth(1).and_then(|m| m.parse::<u32>().ok()).unwrap_or(0);
-    if host.cgroup != CgroupVersion::V2 && version >= 35 && !inv.kubelet.config.contains_key("failCgroupV1") {
-        find(
-            "cgroup",
-            Severity::Error,
-            "cgroup v1: the kubelet refuses it from 1.35 on".into(),
-            "boot with systemd.unified_cgroup_hierarchy=1, or set kubelet.config.failCgroupV1 = false",
-        );
+fn for_kubernetes(inv: &Inventory, host: &HostFacts, joins: bool, find: &mut impl FnMut(&str, Severity, String, &str)) {
+    let version = inv.cluster.version.parse::<KubeVersion>().map_or(0, |v| v.minor);
+    if host.cgroup != CgroupVersion::V2 && version >= CGROUP_V2_FROM {
+        let remedy = "boot with systemd.unified_cgroup_hierarchy=1, or set kubelet.config.failCgroupV1 = false and add \
+                      \"SystemVerification\" to kubeadm.ignore_preflight_errors";
+        if !inv.kubelet.accepts_cgroup_v1() {
+            let why = format!("cgroup v1: the kubelet of 1.{version} does not start on it");
+            find("cgroup", Severity::Error, why, remedy);
+        }
+        if joins && refused_by_kubeadm(inv, "SystemVerification") {
+            let why = format!("cgroup v1: kubeadm 1.{version} refuses it (SystemVerification)");
+            find("cgroup", Severity::Error, why, remedy);
+        }
     }
     if host.cgroup == CgroupVersion::V1 && inv.runtime.cgroup_driver == CgroupDriver::Systemd {
         find(
@@ -219,7 +237,24 @@ fn for_kubernetes(inv: &Inventory, host: &HostFacts, find: &mut impl FnMut(&str,
         );
     }
     if host.swap > 0 {
-        find("swap", Severity::Warning, "swap is on".into(), "apply turns it off and takes it out of /etc/fstab");
+        let kept = inv.kubelet.config.get("failSwapOn") == Some(&serde_json::Value::Bool(false));
+        let remedy = if kept {
+            "swap stays on, as kubelet.config.failSwapOn = false asks for; leave that out to have apply turn it off"
+        } else {
+            "apply turns it off and takes it out of /etc/fstab"
+        };
+        find("swap", Severity::Warning, "swap is on".into(), remedy);
+    }
+    for (key, least) in INOTIFY {
+        // Where the host may change it, apply does.
+        if let Some(now) = host.inotify.get(key).filter(|now| **now < least && host.inotify_read_only) {
+            find(
+                "inotify",
+                Severity::Error,
+                format!("fs.inotify.{key} is {now}, {least} wanted, and it cannot be changed from this host"),
+                "set it on the machine that this host runs on, with a file in /etc/sysctl.d there",
+            );
+        }
     }
 }
 
@@ -304,3 +339,7 @@ fn authorities(inv: &Inventory, facts: &Facts, all: &mut Vec<Finding>) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "preflight_tests.rs"]
+mod tests;

@@ -356,6 +356,20 @@ pub struct Kubeadm {
     pub coredns_tag: Option<String>,
 }
 
+impl Kubeadm {
+    /// Whether kubeadm is given this check to ignore. As kubeadm compares them: in any case of letters, or all of them.
+    #[must_use]
+    pub fn ignores(&self, check: &str) -> bool {
+        self.ignore_preflight_errors.iter().any(|i| i.eq_ignore_ascii_case("all") || i.eq_ignore_ascii_case(check))
+    }
+
+    /// Whether the preflight checks of `kubeadm init` and `kubeadm join` are skipped. `kubeadm upgrade` makes its own.
+    #[must_use]
+    pub fn skips_preflight(&self) -> bool {
+        self.skip_phases.iter().any(|p| p == "preflight")
+    }
+}
+
 /// Extra settings of a control-plane component.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -374,6 +388,14 @@ pub struct Kubelet {
     pub extra_args: BTreeMap<String, String>,
     /// Merged into the KubeletConfiguration.
     pub config: BTreeMap<String, serde_json::Value>,
+}
+
+impl Kubelet {
+    /// Whether the kubelet may start on cgroup v1 where its default is not to.
+    #[must_use]
+    pub fn accepts_cgroup_v1(&self) -> bool {
+        self.config.get("failCgroupV1") == Some(&serde_json::Value::Bool(false))
+    }
 }
 
 /// `[kube_proxy]`

@@ -14,6 +14,7 @@ use super::schema::{FORMAT_CIDR, FORMAT_IP, FORMAT_SHARE};
 use super::tree::{Finding, Path};
 use super::upgrade::Share;
 use super::validate::{is_secret_key, secret, userinfo};
+pub(crate) use crate::nearest::nearest;
 
 /// What the walk found.
 pub(super) struct Shape {
@@ -322,13 +323,6 @@ fn choices(schema: &Json) -> Option<Vec<&str>> {
             })
             .collect(),
     )
-}
-
-/// The one of `words` that `word` was most likely meant to be, when one is near.
-pub(crate) fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
-    let near = |w: &&&str| strsim::normalized_damerau_levenshtein(word, w);
-    let best = words.iter().max_by(|a, b| near(a).total_cmp(&near(b)))?;
-    (near(&best) >= 0.6).then_some(*best)
 }
 
 fn quoted(words: &[&str]) -> String {

@@ -13,7 +13,7 @@ use super::settings_steps::has_runtime_turn;
 use super::upgrade_steps::phase_of;
 use crate::bundle::{Artifact, ArtifactKind, Digest};
 use crate::error::{Error, Result};
-use crate::facts::{CNI_CONF, HostFacts, RUNTIME_FILES};
+use crate::facts::{CNI_CONF, HostFacts, INOTIFY, RUNTIME_FILES};
 use crate::inventory::{Arch, CniPlugin, EndpointMode, Inventory, Node};
 use crate::resource::{CONTAINERD, CONTAINERD_CONFIG, CONTAINERD_UNIT, Membership, ModuleState, REGISTRY_CA, template};
 
@@ -21,16 +21,35 @@ const UNITS: &str = "/etc/systemd/system";
 /// The unit that keeps the routes to the other nodes' pods.
 pub const ROUTES_UNIT: &str = "provision-pod-routes.service";
 
-/// The sysctls of a node, as key and value.
-fn sysctls(inv: &Inventory, bridge_nf: bool) -> Vec<(&'static str, &'static str)> {
-    let mut all = vec![("net.ipv4.ip_forward", "1")];
+/// A kernel setting of a node.
+struct Sysctl {
+    key: String,
+    value: String,
+    reason: &'static str,
+}
+
+/// The kernel settings of a node. A limit that is higher on the host already is kept as it is.
+fn sysctls(inv: &Inventory, facts: &HostFacts, bridge_nf: bool) -> Vec<Sysctl> {
+    let forwarding = "pods need forwarding";
+    let mut all = vec![("net.ipv4.ip_forward", forwarding)];
     if inv.network.pods.iter().any(|n| matches!(n, ipnet::IpNet::V6(_))) {
-        all.push(("net.ipv6.conf.all.forwarding", "1"));
+        all.push(("net.ipv6.conf.all.forwarding", forwarding));
     }
     if bridge_nf {
-        all.push(("net.bridge.bridge-nf-call-iptables", "1"));
-        all.push(("net.bridge.bridge-nf-call-ip6tables", "1"));
+        let filtered = "services are reached from pods on a bridge";
+        all.extend([
+            ("net.bridge.bridge-nf-call-iptables", filtered),
+            ("net.bridge.bridge-nf-call-ip6tables", filtered),
+        ]);
     }
+    let mut all: Vec<Sysctl> =
+        all.into_iter().map(|(key, reason)| Sysctl { key: key.into(), value: "1".into(), reason }).collect();
+    all.extend(INOTIFY.iter().filter_map(|(name, least)| {
+        let now = facts.inotify.get(*name)?;
+        let (key, value) = (format!("fs.inotify.{name}"), (*now).max(*least).to_string());
+        let reason = "kubelet, containerd and pods watch more files than the kernel's default allows";
+        (*now >= *least || !facts.inotify_read_only).then_some(Sysctl { key, value, reason })
+    }));
     all
 }
 
@@ -91,18 +110,15 @@ pub(super) fn before_join(input: &Input<'_>, node: &Node, steps: &mut HostSteps<
         );
     }
     let bridge_nf = facts.bridge_nf || facts.module("br_netfilter") == ModuleState::Loadable;
-    let sysctls = sysctls(inv, bridge_nf);
+    let sysctls = sysctls(inv, facts, bridge_nf);
+    let settings: Vec<(&str, &str)> = sysctls.iter().map(|s| (s.key.as_str(), s.value.as_str())).collect();
     prepare(
         "sysctl-file",
-        file("/etc/sysctl.d/90-provision.conf", template::sysctl_conf(&sysctls)?),
+        file("/etc/sysctl.d/90-provision.conf", template::sysctl_conf(&settings)?),
         "kernel settings are kept over reboots",
     );
-    for (key, value) in sysctls {
-        prepare(
-            &format!("sysctl-{key}"),
-            Action::SetSysctl { key: key.into(), value: value.into() },
-            "pods need forwarding",
-        );
+    for Sysctl { key, value, reason } in sysctls {
+        prepare(&format!("sysctl-{key}"), Action::SetSysctl { key, value }, reason);
     }
     if inv.kubelet.config.get("failSwapOn") != Some(&serde_json::Value::Bool(false)) {
         prepare("swap", Action::SwapOff, "the kubelet refuses to start with swap on");

@@ -112,6 +112,33 @@ fn a_bare_cluster_is_planned_in_order() -> Result<()> {
     Ok(())
 }
 
+/// The etcd of a bundle is refused for a new cluster, and where Kubernetes itself stays as it is.
+#[test]
+fn an_etcd_that_kubeadm_or_the_data_cannot_take_is_refused() -> Result<()> {
+    let inv = inventory(3, 0);
+    let with_etcd = |tag: &str| {
+        let mut bundle = bundle();
+        for image in bundle.artifacts.iter_mut().filter(|a| a.name.starts_with("registry.k8s.io/etcd")) {
+            image.name = format!("registry.k8s.io/etcd:{tag}");
+        }
+        bundle
+    };
+    let refused = |tag: &str, facts: &Facts| desired(&inv, &with_etcd(tag), facts).err().map(|e| e.report());
+    let said = refused("3.5.30-0", &bare(&inv)).unwrap_or_default();
+    assert!(said.contains("kubeadm 1.36.2 starts etcd with flags that etcd 3.5.30 does not have"), "{said}");
+    assert_eq!(refused("3.6.8-0", &bare(&inv)), None);
+    let mut facts = running(&inv, "v1.36.2")?;
+    for (tag, part) in [("3.6.8-0", None), ("3.6.11-0", None), ("3.5.21-0", Some("etcd 3.6.8 cannot take over from"))] {
+        for host in facts.hosts.values_mut() {
+            host.upgrade.etcd = Some(tag.into());
+        }
+        let said = refused(if part.is_none() { "3.6.11-0" } else { "3.6.8-0" }, &facts);
+        assert_eq!(said.is_some(), part.is_some(), "{tag}: {said:?}");
+        assert!(part.is_none_or(|p| said.as_ref().is_some_and(|s| s.contains(p))), "{said:?}");
+    }
+    Ok(())
+}
+
 /// A whole cluster whose kubelets are of `version`.
 fn running(inv: &Inventory, version: &str) -> Result<Facts> {
     let mut facts = bare(inv);

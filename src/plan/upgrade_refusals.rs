@@ -1,27 +1,29 @@
 //! What forbids to take a running cluster to the version that the inventory asks for. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::parts::Parts;
 use super::upgrade_steps::{in_pools, upgrading};
 use crate::bundle::{ArtifactKind, BundleManifest};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
-use crate::inventory::{Inventory, Unfinished};
+use crate::inventory::{EtcdMode, Inventory, Unfinished};
 use crate::kubeadm::CLUSTER_ADMINS_SINCE;
 use crate::resource::{is_marked, plain_version};
-use crate::upgrade::{InUse, Release, Running, dropped, never, refusals, without_room};
-use crate::version::KubeVersion;
+use crate::upgrade::{InUse, Running, dropped, etcd_refusals, never, refusals, without_room};
+use crate::version::{KubeVersion, Release};
 
 /// Refuses an upgrade, before anything moves, with every reason there is. Nothing to say when there is no upgrade.
 pub(super) fn refuse_upgrade(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Result<()> {
     let wanted = inv.version_name();
     let objects: Vec<_> = facts.nodes.iter().flatten().collect();
-    if objects.iter().all(|o| plain_version(&o.kubelet_version) == wanted) {
-        return Ok(());
-    }
     let target: KubeVersion = inv.cluster.version.parse()?;
-    let running = running(inv, bundle, facts);
+    let running = running(inv, bundle, facts)?;
+    if objects.iter().all(|o| plain_version(&o.kubelet_version) == wanted) {
+        // No upgrade of Kubernetes, or no cluster yet: another etcd may come all the same.
+        let found: Vec<_> = etcd_refusals(&running, target, inv).into_iter().map(|r| (r.reason, r.way_out)).collect();
+        return refuse("the etcd of the inventory", &found);
+    }
     let mut found: Vec<(String, String)> = Vec::new();
     let mut add = |reason: String, way_out: &str| found.push((reason, way_out.to_owned()));
     // One that is not Ready because its own upgrade stopped halfway is what the next run goes on with.
@@ -40,14 +42,6 @@ pub(super) fn refuse_upgrade(inv: &Inventory, bundle: &BundleManifest, facts: &F
             format!("control plane {} is not in the inventory and would stay at {}", other.name, other.kubelet_version),
             "put it into the inventory, or take it out of the cluster",
         );
-    }
-    if let Some(brought) = Parts::new(inv, bundle).cluster_images()?.etcd_tag.and_then(|t| t.parse::<Release>().ok()) {
-        for (member, release) in running.etcd.iter().filter(|(_, r)| brought < **r) {
-            add(
-                format!("the bundle's etcd {brought} is older than the {release} on {member}"),
-                "etcd's data goes forward only: make a bundle with etcd.version and etcd.image_tag as they run, or newer",
-            );
-        }
     }
     let oldest = running.api_servers.values().chain(running.kubelets.values()).min().copied();
     let crosses = |from: KubeVersion| from.minor < CLUSTER_ADMINS_SINCE && target.minor >= CLUSTER_ADMINS_SINCE;
@@ -75,35 +69,64 @@ pub(super) fn refuse_upgrade(inv: &Inventory, bundle: &BundleManifest, facts: &F
         ),
     }
     found.extend(judged.into_iter().map(|r| (r.reason, r.way_out)));
-    refuse(&wanted, &found)
+    refuse(&format!("the upgrade to {wanted}"), &found)
 }
 
-fn running(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Running {
+fn running(inv: &Inventory, bundle: &BundleManifest, facts: &Facts) -> Result<Running> {
     let version = |text: &str| plain_version(text).trim_start_matches('v').parse::<KubeVersion>().ok();
     let objects = || facts.nodes.iter().flatten();
     let members: BTreeSet<&str> = objects().map(|o| o.name.as_str()).collect();
     let hosts = || facts.hosts.iter().filter(|(name, _)| members.contains(name.as_str()));
     let brought = inv.cluster.arch.first().and_then(|arch| bundle.find(ArtifactKind::Archive, "containerd", *arch));
     let brought = brought.and_then(|a| a.version.parse::<Release>().ok());
-    Running {
+    let release = |text: &str| text.parse::<Release>().ok();
+    let ours = !inv.etcd.hosts.is_empty();
+    let next_etcd = match inv.etcd.mode {
+        EtcdMode::Stacked => Parts::new(inv, bundle).cluster_images()?.etcd_tag.and_then(|t| release(&t)),
+        EtcdMode::External if ours => {
+            let archive = inv.cluster.arch.first().and_then(|arch| bundle.find(ArtifactKind::Archive, "etcd", *arch));
+            archive.and_then(|a| release(&a.version))
+        }
+        EtcdMode::External => None,
+    };
+    let etcd: BTreeMap<String, Release> = match inv.etcd.mode {
+        EtcdMode::Stacked => {
+            hosts().filter_map(|(name, h)| Some((name.clone(), release(h.upgrade.etcd.as_ref()?)?))).collect()
+        }
+        EtcdMode::External if ours => facts
+            .hosts
+            .iter()
+            .filter_map(|(name, h)| {
+                let member = h.etcd.as_ref().filter(|e| e.data)?;
+                Some((name.clone(), release(member.version.as_ref()?)?))
+            })
+            .collect(),
+        EtcdMode::External => facts
+            .hosts
+            .values()
+            .flat_map(|h| &h.external_etcd)
+            .filter_map(|(endpoint, version)| Some((endpoint.clone(), release(version)?)))
+            .collect(),
+    };
+    Ok(Running {
         api_servers: hosts()
             .filter_map(|(name, h)| Some((name.clone(), version(h.upgrade.components.get("kube-apiserver")?)?)))
             .collect(),
         kubelets: objects().filter_map(|o| Some((o.name.clone(), version(&o.kubelet_version)?))).collect(),
-        // Of an external etcd kubeadm itself asks the version.
-        etcd: hosts().filter_map(|(name, h)| Some((name.clone(), h.upgrade.etcd.as_ref()?.parse().ok()?))).collect(),
+        etcd,
+        next_etcd,
         containerd: objects()
             .filter_map(|o| Some((o.name.clone(), brought.or_else(|| o.runtime.parse().ok())?)))
             .collect(),
         cgroups: hosts().map(|(name, h)| (name.clone(), h.cgroup)).collect(),
-    }
+    })
 }
 
-fn refuse(wanted: &str, found: &[(String, String)]) -> Result<()> {
+fn refuse(what: &str, found: &[(String, String)]) -> Result<()> {
     if found.is_empty() {
         return Ok(());
     }
     let lines: String = found.iter().map(|(reason, _)| format!("\n  {reason}")).collect();
-    let error = Error::refused(format!("the upgrade to {wanted} is refused; nothing was changed:{lines}"));
+    let error = Error::refused(format!("{what} is refused; nothing was changed:{lines}"));
     Err(found.iter().map(|(_, way_out)| way_out).fold(error, |e, way_out| e.hint(way_out.clone())))
 }

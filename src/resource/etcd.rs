@@ -1,12 +1,14 @@
 //! An etcd that runs as units beside Kubernetes: its certificates, and what a host of it holds. Pure.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Identity, identity_probe};
 use super::shell::shell_probe;
 use crate::bundle::Digest;
 use crate::host::{Answer, Probe};
-use crate::inventory::ETCD_CLIENT_DIR;
+use crate::inventory::{ETCD_CLIENT_DIR, Etcd};
 
 /// Where a host of etcd keeps its certificates and keys.
 pub const ETCD_DIR: &str = "/etc/provision/etcd";
@@ -32,6 +34,9 @@ pub struct EtcdHost {
     pub unit: bool,
     /// The member runs.
     pub active: bool,
+    /// The release of the etcd that is installed.
+    #[serde(default)]
+    pub version: Option<String>,
 }
 
 /// Asks for the certificates of a member.
@@ -52,6 +57,23 @@ pub fn etcd_host_probe() -> Probe {
     shell_probe("etcd-host", &[])
 }
 
+/// Asks the endpoints of an etcd that somebody else runs for their versions, from a control plane, which has the files.
+#[must_use]
+pub fn external_etcd_probe(etcd: &Etcd) -> Probe {
+    let file = |path: &Option<String>| path.clone().unwrap_or_default();
+    let files = [file(&etcd.ca_file), file(&etcd.cert_file), file(&etcd.key_file)];
+    let words: Vec<&str> = files.iter().chain(&etcd.endpoints).map(String::as_str).collect();
+    shell_probe("external-etcd", &words)
+}
+
+/// Reads the answer to [`external_etcd_probe`]: versions by endpoint, of those that answered.
+#[must_use]
+pub fn external_etcd(answer: &Answer) -> BTreeMap<String, String> {
+    let Answer::Shell { stdout, .. } = answer else { return BTreeMap::new() };
+    let pairs = stdout.lines().filter_map(|l| l.rsplit_once('='));
+    pairs.map(|(endpoint, version)| (endpoint.to_owned(), version.to_owned())).collect()
+}
+
 /// Reads the answers to [`etcd_host_probe`] and [`etcd_identity_probe`].
 #[must_use]
 pub fn etcd_host(host: &Answer, identity: &Answer) -> EtcdHost {
@@ -63,6 +85,7 @@ pub fn etcd_host(host: &Answer, identity: &Answer) -> EtcdHost {
         formed: yes("formed"),
         unit: yes("unit"),
         active: yes("active"),
+        version: stdout.lines().find_map(|l| l.strip_prefix("version=")).map(str::to_owned),
     }
 }
 

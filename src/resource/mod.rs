@@ -32,7 +32,7 @@ pub use cluster::{
 pub(crate) use dns::{Crowded, DNS, DNS_MARK, crowded};
 pub use etcd::{
     ETCD_CLIENT, ETCD_DIR, ETCD_FORMED, ETCD_INITIAL, ETCD_UNIT, EtcdHost, etcd_client_probe, etcd_host,
-    etcd_host_probe, etcd_identity_probe,
+    etcd_host_probe, etcd_identity_probe, external_etcd, external_etcd_probe,
 };
 pub use file::{block_of, with_block};
 pub use found::found;

@@ -26,6 +26,7 @@ pub const SHELL_PROBES: &[(&str, &str)] = &[
     ("static-pods", include_str!("static_pods.sh")),
     ("etcd", concat!(include_str!("etcd_access.sh"), include_str!("etcd.sh"))),
     ("etcd-host", include_str!("etcd_host.sh")),
+    ("external-etcd", include_str!("external_etcd.sh")),
     ("cluster-status", concat!(include_str!("etcd_access.sh"), include_str!("status.sh"))),
     ("strays", include_str!("strays.sh")),
     ("certs", concat!(include_str!("kubeconfigs.sh"), include_str!("certs.sh"))),

@@ -8,6 +8,6 @@ mod waves;
 
 pub use pdb::{Amount, Budget, budgets, never};
 pub use refusal::Refusal;
-pub use removals::{ApiInUse, Component, FlagInUse, GateInUse, InUse, dropped};
-pub use skew::{Release, Running, refusals};
+pub use removals::{ApiInUse, FlagInUse, GateInUse, InUse, dropped};
+pub use skew::{Running, etcd_refusals, refusals};
 pub use waves::{Presence, Wave, Worker, waves, without_room};

@@ -1,57 +1,17 @@
-//! What Kubernetes itself takes away between two minors: `bundles/removals.toml`, embedded. Pure.
+//! What of a cluster the Kubernetes that it is upgraded to no longer takes. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::sync::LazyLock;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::refusal::{Refusal, listed};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::inventory::Inventory;
+use crate::kubernetes::{Component, locked_between, table};
 use crate::version::KubeVersion;
 
-/// A program that takes flags and feature gates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Component {
-    /// kube-apiserver
-    KubeApiserver,
-    /// kube-controller-manager
-    KubeControllerManager,
-    /// kube-scheduler
-    KubeScheduler,
-    /// kubelet
-    Kubelet,
-    /// kube-proxy
-    KubeProxy,
-}
-
-impl Component {
-    /// Where the inventory has its settings.
-    fn table(self) -> &'static str {
-        match self {
-            Self::KubeApiserver => "apiserver",
-            Self::KubeControllerManager => "controller_manager",
-            Self::KubeScheduler => "scheduler",
-            Self::Kubelet => "kubelet",
-            Self::KubeProxy => "kube_proxy",
-        }
-    }
-}
-
-impl fmt::Display for Component {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::KubeApiserver => "kube-apiserver",
-            Self::KubeControllerManager => "kube-controller-manager",
-            Self::KubeScheduler => "kube-scheduler",
-            Self::Kubelet => "kubelet",
-            Self::KubeProxy => "kube-proxy",
-        })
-    }
-}
+/// Where feature gates and their stages are written.
+const GATES: &str = "https://kubernetes.io/docs/reference/command-line-tools-reference/feature-gates/";
 
 /// A flag that a component is started with.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,62 +98,12 @@ fn gates(component: Component, text: &str) -> impl Iterator<Item = GateInUse> {
     })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    api: Vec<GoneApi>,
-    flag: Vec<GoneFlags>,
-    gate: Vec<Gone>,
-    locked: Vec<Locked>,
-    admission: Vec<Gone>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GoneApi {
-    minor: u32,
-    group: String,
-    version: String,
-    resources: Vec<String>,
-    instead: String,
-    source: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GoneFlags {
-    minor: u32,
-    components: Vec<Component>,
-    names: Vec<String>,
-    source: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Gone {
-    minor: u32,
-    names: Vec<String>,
-    source: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Locked {
-    minor: u32,
-    to: bool,
-    names: Vec<String>,
-    source: String,
-}
-
-static TABLE: LazyLock<std::result::Result<Table, toml::de::Error>> =
-    LazyLock::new(|| toml::from_str(include_str!("../../bundles/removals.toml")));
-
 /// What of `in_use` Kubernetes `to` does not have any more and `from` still had.
 ///
 /// # Errors
 /// When the table in the program is broken, which a test rules out.
 pub fn dropped(from: KubeVersion, to: KubeVersion, in_use: &InUse) -> Result<Vec<Refusal>> {
-    let table = TABLE.as_ref().map_err(|e| Error::failed(format!("failed to read bundles/removals.toml: {e}")))?;
+    let table = table()?;
     let between = |minor: u32| from.minor < minor && minor <= to.minor;
     let mut found = Vec::new();
     for gone in table.flag.iter().filter(|g| between(g.minor)) {
@@ -215,13 +125,20 @@ pub fn dropped(from: KubeVersion, to: KubeVersion, in_use: &InUse) -> Result<Vec
             ));
         }
     }
-    for locked in table.locked.iter().filter(|l| between(l.minor)) {
-        let used = in_use.gates.iter().filter(|g| g.on != locked.to && locked.names.contains(&g.gate));
-        for (component, gates) in by_component(used.map(|g| (g.component, g.gate.clone()))) {
-            let (minor, off) = (locked.minor, !locked.to);
+    let mut locked: BTreeMap<(u32, bool), Vec<&GateInUse>> = BTreeMap::new();
+    for used in &in_use.gates {
+        if let Some((minor, to)) = locked_between(from.minor, to.minor, &used.gate)?
+            && used.on != to
+        {
+            locked.entry((minor, to)).or_default().push(used);
+        }
+    }
+    for ((minor, to), used) in locked {
+        for (component, gates) in by_component(used.into_iter().map(|g| (g.component, g.gate.clone()))) {
+            let off = !to;
             found.push(Refusal::new(
                 format!("{component} 1.{minor} does not start with the feature gate {gates} at {off}"),
-                format!("take it out of [{}]; see {}", component.table(), locked.source),
+                format!("take it out of [{}]; see {GATES}", component.table()),
             ));
         }
     }
@@ -265,7 +182,6 @@ fn by_component(used: impl Iterator<Item = (Component, String)>) -> BTreeMap<Com
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::version::{NEWEST_MINOR, OLDEST_MINOR};
 
     fn v(minor: u32) -> KubeVersion {
         KubeVersion { major: 1, minor, patch: 0 }
@@ -274,45 +190,6 @@ mod tests {
         let found = dropped(v(from), v(to), used).unwrap_or_else(|e| panic!("{e}"));
         assert!(found.iter().all(|r| r.way_out.contains("see https://")), "{found:?}");
         found.into_iter().map(|r| r.reason).collect()
-    }
-
-    #[test]
-    fn the_table_is_well_formed_and_sourced() {
-        let table = TABLE.as_ref().unwrap_or_else(|e| panic!("{e}"));
-        type Entries = Vec<(u32, Vec<String>, String)>;
-        let gone = |g: &Gone| (g.minor, g.names.clone(), g.source.clone());
-        let kinds: [(&str, Entries); 5] = [
-            ("flag", table.flag.iter().map(|g| (g.minor, g.names.clone(), g.source.clone())).collect()),
-            ("gate", table.gate.iter().map(gone).collect()),
-            ("locked", table.locked.iter().map(|g| (g.minor, g.names.clone(), g.source.clone())).collect()),
-            ("admission", table.admission.iter().map(gone).collect()),
-            ("api", table.api.iter().map(|g| (g.minor, g.resources.clone(), g.source.clone())).collect()),
-        ];
-        for (kind, entries) in kinds {
-            assert!(entries.windows(2).all(|w| w[0].0 <= w[1].0), "{kind} is not sorted");
-            for (minor, names, source) in entries {
-                assert!((OLDEST_MINOR + 1..=NEWEST_MINOR).contains(&minor), "{kind} {minor}");
-                let ours = ["https://kubernetes.io/", "https://github.com/kubernetes/"];
-                assert!(ours.iter().any(|o| source.starts_with(o)), "{kind} {names:?}: {source}");
-                assert!(!names.is_empty() && names.iter().all(|n| !n.is_empty() && !n.starts_with('-')), "{names:?}");
-            }
-        }
-        let mut seen = BTreeSet::new();
-        for name in table.gate.iter().flat_map(|g| &g.names) {
-            assert!(seen.insert(name), "{name} is removed twice");
-        }
-        for locked in &table.locked {
-            for name in &locked.names {
-                let gone = table.gate.iter().find(|g| g.names.contains(name));
-                assert!(gone.is_none_or(|g| g.minor > locked.minor), "{name} is locked after it is gone");
-            }
-        }
-        let mut seen = BTreeSet::new();
-        for api in &table.api {
-            for resource in &api.resources {
-                assert!(seen.insert((&api.group, &api.version, resource)), "{resource} stands twice");
-            }
-        }
     }
 
     #[test]

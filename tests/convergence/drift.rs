@@ -98,6 +98,30 @@ async fn a_changed_sysctl() {
 }
 
 #[tokio::test]
+async fn inotify_limits_are_raised_and_a_higher_one_is_kept() {
+    let key = "fs.inotify.max_user_instances";
+    let set = |fake: &FakeCluster, value: &str| {
+        fake.world().machines.get_mut("w1").unwrap().sysctls.insert(key.into(), value.into());
+    };
+    let value = |fake: &FakeCluster| fake.world().machines["w1"].sysctls[key].clone();
+    let kept = |fake: &FakeCluster| {
+        let text = fake.world().machines["w1"].text("/etc/sysctl.d/90-provision.conf");
+        text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(" = ")).unwrap_or_default().to_owned()
+    };
+    is_mended_by(|fake| set(fake, "128"), &format!("prepare/w1/sysctl-{key}"), &format!("{key} is 128, not 8192"))
+        .await;
+
+    let (inv, bundle, fake) = whole().await;
+    assert_eq!((value(&fake), kept(&fake)), ("8192".into(), "8192".into()));
+    // What was raised beyond that is written down, so that a reboot does not take it back.
+    set(&fake, "20000");
+    let planned: Vec<String> = steps(&fake, &inv, &bundle).await.into_iter().map(|s| s.id).collect();
+    assert_eq!(planned, ["prepare/w1/sysctl-file"]);
+    converge(&fake, &inv, &bundle, 1).await.unwrap();
+    assert_eq!((value(&fake), kept(&fake)), ("20000".into(), "20000".into()));
+}
+
+#[tokio::test]
 async fn another_binary() {
     let (inv, bundle, fake) = whole().await;
     write(&fake, "w1", "/usr/local/bin/kubectl", b"another");

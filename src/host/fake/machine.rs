@@ -144,9 +144,14 @@ impl Machine {
 
     fn fresh_kernel(&mut self) {
         self.modules.clear();
-        self.sysctls = [("net.ipv4.ip_forward", "0"), ("net.ipv6.conf.all.forwarding", "0")]
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .into();
+        self.sysctls = [
+            ("net.ipv4.ip_forward", "0"),
+            ("net.ipv6.conf.all.forwarding", "0"),
+            ("fs.inotify.max_user_instances", "128"),
+            ("fs.inotify.max_user_watches", "65536"),
+        ]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .into();
     }
 
     /// A power cycle: what is not on disk is gone, what is enabled starts.

@@ -138,11 +138,16 @@ impl World {
         let bridge = if m.modules.contains("br_netfilter") { "yes" } else { "no" };
         let modules: String =
             ["overlay", "br_netfilter"].iter().map(|k| format!("module.{k}={}", self.module(name, k))).collect();
+        let inotify: String = m
+            .sysctls
+            .iter()
+            .filter_map(|(key, value)| Some(format!("inotify.{}={value}\n", key.strip_prefix("fs.inotify.")?)))
+            .collect();
         format!(
             "hostname={name}\nmachine=x86_64\nkernel=6.1.0\nos_id=debian\nos_version=13\nboot_id=b-{name}\n\
              machine_id=m-{name}\nproduct_uuid=u-{name}\nmacs=mac-{name},\naddresses={},\nmemory_mib=8192\n\
              disk_free_mib=100000\ncpus=4\ncgroup=v2\nswap={}\nsystemd=running\nmissing_commands=\nports=22,\n\
-             filesystems=overlay,\nbridge_nf={bridge}\n{modules}",
+             filesystems=overlay,\nbridge_nf={bridge}\n{modules}{inotify}",
             m.address,
             u8::from(m.swap),
         ) + &if self.now_s == 0 { String::new() } else { format!("now_ms={}\n", self.now_s * 1000) }

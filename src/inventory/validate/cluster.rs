@@ -6,10 +6,9 @@ use crate::inventory::CHECKS;
 use crate::inventory::model::Inventory;
 use crate::inventory::structure::{nearest, shown};
 use crate::inventory::tree::{Finding, Path};
+use crate::kubernetes::CONTAINERD_2_FROM;
 use crate::version::{KubeVersion, NEWEST_MINOR, OLDEST_MINOR};
 
-/// From this minor on the kubelet needs containerd 2.0: it reads the cgroup driver over CRI and has no fallback.
-const CONTAINERD_2_FROM_MINOR: u32 = 36;
 /// The first minor whose kubelet speaks CRI v1. Those before it speak v1alpha2, which containerd 2.0 has no more.
 /// Source: the changelog of Kubernetes 1.23, and containerd's list of what 2.0 removed, docs/containerd-2.0.md.
 const CRI_V1_FROM_MINOR: u32 = 23;
@@ -136,13 +135,13 @@ fn versions(inventory: &Inventory, found: &mut Vec<Finding>) {
     }
 }
 
-/// Which containerd goes with a minor, when this one does not.
+/// Which containerd goes with a minor, when this one does not. The last minor with containerd 1: [`CONTAINERD_2_FROM`].
 fn containerd_for(minor: u32, containerd: &str) -> Option<&'static str> {
     // One that is no release has its own finding.
     let mut parts = containerd.split('.').map_while(|p| p.parse::<u32>().ok());
     let release = (parts.next()?, parts.next()?);
     match minor {
-        CONTAINERD_2_FROM_MINOR.. => (release.0 < 2).then_some("2.0 or newer"),
+        CONTAINERD_2_FROM.. => (release.0 < 2).then_some("2.0 or newer"),
         CRI_V1_ONLY_FROM_MINOR.. => (release < (1, 6)).then_some("1.6 or newer"),
         CRI_V1_FROM_MINOR.. => None,
         _ => (release.0 >= 2).then_some("1.6 or 1.7"),

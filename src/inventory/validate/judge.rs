@@ -4,8 +4,8 @@ use crate::inventory::model::Inventory;
 use crate::inventory::tree::{Finding, Path};
 
 use super::{
-    backup, certificates, charts, cluster, endpoint, hosts, network, packages, registry, secrets, sources, trust,
-    upgrade, upstream,
+    backup, certificates, charts, cluster, endpoint, hosts, kubernetes, network, packages, registry, secrets, sources,
+    trust, upgrade, upstream,
 };
 
 /// Every problem of `inventory`, in no particular order. `json` is the same inventory as it was written, without
@@ -13,6 +13,7 @@ use super::{
 pub(in crate::inventory) fn validate(inventory: &Inventory, json: &serde_json::Value) -> Vec<Finding> {
     let mut found = Vec::new();
     cluster::check(inventory, &mut found);
+    kubernetes::check(inventory, &mut found);
     endpoint::check(inventory, &mut found);
     network::check(inventory, &mut found);
     hosts::check(inventory, &mut found);

@@ -10,6 +10,7 @@ mod etcd;
 mod files;
 mod hosts;
 mod judge;
+mod kubernetes;
 mod network;
 mod packages;
 mod registry;
