@@ -144,9 +144,10 @@ pub fn certificates_are_renewed(lab: &Lab, bank: &Bank, inventory: &str) {
     let after =
         lab.exec("cp1", "sha256sum /etc/kubernetes/*.conf /etc/kubernetes/pki/*.crt /etc/kubernetes/pki/etcd/*.crt");
     let same: Vec<&str> = after.1.lines().filter(|l| before.1.contains(l)).collect();
-    // The CAs, and the kubelet's kubeconfig, which names its files; nothing asks for super-admin.conf after the init.
-    let stays = if release::has_super_admin(release::minor(lab)) { 5 } else { 4 };
-    assert_eq!(same.len(), stays, "{same:#?}");
+    // The CAs, and the kubelet's kubeconfig, which names its files.
+    assert_eq!(same.len(), 4, "{same:#?}");
+    let more = after.1.contains("/etc/kubernetes/super-admin.conf");
+    assert_eq!(more, release::has_super_admin(release::minor(lab)), "{}", after.1);
     let serial = |line: &str, what: &str| {
         let out = Command::new("sh").args(["-c", line, "sh", what]).output().unwrap();
         assert!(stdout(&out).starts_with("serial="), "{}", stderr(&out));
