@@ -70,13 +70,17 @@ impl Site {
             ".sha256",
             &[("./bridge", b"b"), ("./LICENSE", b"l")],
         );
-        this.archive("/etcd/v3.0.0/etcd-v3.0.0-linux-amd64.tar.gz", "", &[("etcd-v3-linux-amd64/etcdctl", b"e")]);
+        this.archive(
+            "/etcd/v3.6.8/etcd-v3.6.8-linux-amd64.tar.gz",
+            "",
+            &[("etcd-v3-linux-amd64/etcdctl", b"e"), ("etcd-v3-linux-amd64/etcdutl", b"u")],
+        );
         for image in images.iter().chain(&["library/busybox:1.36", "library/haproxy:3.2"]) {
             this.image(image);
         }
         let base = &this.upstream.base;
         let inventory = format!(
-            "[cluster]\nname = \"t\"\nversion = \"1.36.2\"\n[endpoint]\nmode = \"haproxy\"\n[etcd]\nversion = \"3.0.0\"\n\
+            "[cluster]\nname = \"t\"\nversion = \"1.36.2\"\n[endpoint]\nmode = \"haproxy\"\n[etcd]\nversion = \"3.6.8\"\n\
              [runtime]\ncontainerd_version = \"2.0.0\"\nrunc_version = \"1.0.0\"\ncni_plugins_version = \"1.0.0\"\ncrictl_version = \"\"\n\
              [sources]\nkubernetes = \"{base}/k8s\"\ncontainerd = \"{base}/containerd\"\nrunc = \"{base}/runc\"\n\
              cni_plugins = \"{base}/cni\"\netcd = \"{base}/etcd\"\n\

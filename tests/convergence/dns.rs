@@ -29,6 +29,7 @@ async fn pods_that_met_on_one_node_are_spread_whatever_call_is_lost() {
     let fake = undisturbed(&inv, &bundle).await;
     all_on(&fake, "w1");
     assert_eq!(plan_ids(&fake, &inv, &bundle).await.unwrap(), ["verify/cp1/coredns"]);
+    fake.world().calls = 0;
     for fault in [Fault::KillAfterEffect, Fault::DropAfterEffect] {
         every_call_faulted(&fake, &inv, &bundle, fault, |fake, what| {
             assert_sound(fake, what);
