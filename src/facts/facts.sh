@@ -30,7 +30,7 @@ missing=
 for f in $5; do [ -e "$f" ] || missing="$missing$f,"; done
 echo "missing_files=$missing"
 # Where kubeadm's SystemVerification looks for the kernel's configuration, and what it wants of it.
-config= options= release=$(uname -r)
+config='' options='' release=$(uname -r)
 for f in /proc/config.gz "/boot/config-$release" "/usr/src/linux-$release/.config" /usr/src/linux/.config \
     "/usr/lib/modules/$release/config" "/usr/lib/ostree-boot/config-$release" "/usr/lib/kernel/config-$release" \
     "/usr/src/linux-headers-$release/.config" "/lib/modules/$release/build/.config"; do
