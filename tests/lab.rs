@@ -222,7 +222,8 @@ fn full_disk(lab: &Lab) {
 /// `kill -9` in the middle of distribute, init and join: every time the next run goes on.
 fn killed_in_three_places(lab: &Lab) {
     println!("-- killed in distribute, init and join");
-    lab.apply_killed_at("distribute/", 5);
+    // How many blobs are still to be sent hangs on the digests: they are sent in that order until the damaged one.
+    lab.apply_killed_at("distribute/", 0);
     assert!(lab.exec("cp1", "ls /var/lib/provision/blobs/sha256 | grep -v partial").0, "nothing was distributed");
     lab.apply_killed_at("init/cp1/kubeadm", 0);
     lab.apply_killed_at("join-control-plane/cp2/kubeadm", 0);
