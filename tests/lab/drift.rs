@@ -99,8 +99,9 @@ fn beside_ours(lab: &Lab) {
     let kept = std::fs::read_to_string(journal).unwrap();
     assert!(kept.contains("\"event\":\"drift\"") && kept.contains(path), "{kept}");
     let page = lab.file("status.html");
-    print!("{}", lab.done(&["status", "-i", &lab.inventory(), "--html", &page]));
-    assert!(stdout(&out).contains("3 of 3 voters answer, quorum 2"), "{}", stdout(&out));
+    let said = lab.done(&["status", "-i", &lab.inventory(), "--html", &page]);
+    print!("{said}");
+    assert!(said.contains("3 of 3 voters answer, quorum 2"), "{said}");
     assert!(std::fs::read_to_string(&page).unwrap().contains("by-hand.yaml"));
     if let Some(keep) = std::env::var_os("PROVISION_LAB_PAGE") {
         std::fs::copy(&page, keep).unwrap();
