@@ -153,7 +153,7 @@ mod tests {
         };
         let applied = typed(true);
         assert!(applied.contains(&"'/labs/my lab/kubectl' --kubeconfig '/labs/my lab/kubeconfig' get nodes".into()));
-        // This test is no `provision` of the PATH: its own path stands in its place.
+        // The test program is no `provision` of the PATH, so its own path is printed.
         assert!(applied.iter().any(|l| l.starts_with('/') && l.ends_with(" lab down --name lab")), "{applied:?}");
         assert!(!applied.iter().any(|l| l.starts_with("provision ")), "{applied:?}");
         let bare = typed(false);

@@ -1,4 +1,4 @@
-//! Pods that were made before something changed that they read when they start: found, and made anew by their owners.
+//! Pods that are older than a change of something that they read when they start: lists them and restarts their owners.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub(super) async fn restart_owners(
     Ok(left)
 }
 
-/// Whether its pods are made anew.
+/// Restarts an owner and waits for its rollout. Returns whether the rollout has ended.
 async fn rollout(ctx: &Context, host: &str, namespace: &str, owner: &str) -> Result<bool> {
     let timeout = format!("--timeout={}s", ctx.inventory.verify.timeout_s.max(300));
     if !ctx.run(host, &kubectl(["-n", namespace, "rollout", "restart", owner])).await?.ok() {

@@ -67,7 +67,7 @@ pub(super) async fn reported(sink: &dyn Sink, argv: &[&str], shown: &str, attemp
     Err(Error::failed(format!("failed to {attempted}")).command(FailedCommand::new(shown, status.to_string(), &tail)))
 }
 
-/// The steps that a program's standard error tells of.
+/// The steps that a program's standard error names.
 struct Steps<'a> {
     sink: &'a dyn Sink,
     running: Option<(String, Instant)>,

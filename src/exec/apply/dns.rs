@@ -30,7 +30,7 @@ pub(super) async fn spread(
     ctx.must(host, delete.timeout(END), &format!("delete the pod {}", before.pod)).await?;
     available(ctx, host, timeout_s).await?;
     let Some(after) = look(ctx, host, action).await? else { return Ok(()) };
-    notes(StepNote::Text(format!("the scheduler keeps CoreDNS on {} alone", after.node)));
+    notes(StepNote::Text(format!("the scheduler keeps CoreDNS on {} alone", after.node.escape_debug())));
     let mark = format!("{MARK_PREFIX}{DNS_MARK}={}", after.mark);
     let annotate = kubectl(["-n", NAMESPACE, "annotate", "deployment", DNS, "--overwrite", &mark]);
     ctx.must(host, annotate, "annotate the Deployment of CoreDNS").await.map(drop)

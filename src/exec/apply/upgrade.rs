@@ -149,7 +149,7 @@ pub(super) async fn wait(
         return Err(back(ctx, through, node, version, error).await);
     }
     Err(error.hint(
-        "the upgrade pauses here, the node stays cordoned until apply ends well or `kubectl uncordon`; a control plane goes forward, never half back: mend its kubelet and run apply again",
+        "the upgrade pauses here, the node stays cordoned until apply ends well or `kubectl uncordon`; a control plane goes forward, never half back: repair its kubelet and run apply again",
     ))
 }
 
