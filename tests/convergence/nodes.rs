@@ -7,7 +7,9 @@ use provision::inventory::Inventory;
 use provision::plan::without;
 
 use super::leaving::Command;
-use super::world::{INVENTORY, apply_once, assert_sound, bundle, converge, copy, need, plan_ids, read, snapshot};
+use super::world::{
+    INVENTORY, apply_once, assert_sound, bundle, converge, copy, need, plan_ids, read, sampled, snapshot,
+};
 
 const SPARE: &str = "[[hosts]]\nname = \"cp4\"\nrole = \"control-plane\"\naddress = \"192.168.10.14\"\n";
 
@@ -132,10 +134,10 @@ async fn killed_anywhere(
     let (first, last) = (from.world().calls, reference.world().calls);
     let wanted = snapshot(&reference);
     // After a call is before the next one; a few are enough to see that there is no other difference.
-    let before = (first..last).step_by(9).map(|k| (k, Fault::Kill));
+    let before = sampled(first..last).step_by(9).map(|k| (k, Fault::Kill));
     // Of the many calls of a join, every other one.
     let every = if joins { 2 } else { 1 };
-    for (k, fault) in (first..last).step_by(every).map(|k| (k, Fault::KillAfterEffect)).chain(before) {
+    for (k, fault) in sampled(first..last).step_by(every).map(|k| (k, Fault::KillAfterEffect)).chain(before) {
         let fake = copy(from);
         fake.world().faults.insert(k, fault);
         let _ = command(&fake).await;
