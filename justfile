@@ -23,4 +23,5 @@ bench:
     tests/plan/bench.sh
     tests/lab/bench.sh
     tests/lab/bench_upgrade.sh
+    tests/lab/bench_changes.sh
     tests/bundle/bench.sh

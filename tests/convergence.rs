@@ -13,6 +13,10 @@ mod kubeconfig;
 mod leaving;
 #[path = "convergence/nodes.rs"]
 mod nodes;
+#[path = "convergence/recorded.rs"]
+mod recorded;
+#[path = "recorded/probes.rs"]
+mod recorded_probes;
 #[path = "convergence/rotation.rs"]
 mod rotation;
 #[path = "convergence/runtime.rs"]

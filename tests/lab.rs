@@ -19,6 +19,10 @@ mod harness;
 mod nodes;
 #[path = "lab/pki.rs"]
 mod pki;
+#[path = "lab/record.rs"]
+mod record;
+#[path = "recorded/probes.rs"]
+mod recorded;
 #[path = "lab/registry.rs"]
 mod registry;
 #[path = "lab/release.rs"]
@@ -122,6 +126,17 @@ fn etcd_is_lost_and_comes_back() {
     lab.must("cp1", "kubectl --kubeconfig /etc/kubernetes/admin.conf create configmap after");
     etcd::lost_and_restored(&lab, &keys, &backup);
     etcd::certificates_are_renewed(&lab);
+    etcd::no_secret_was_recorded(&lab);
+}
+
+/// The cluster's CA is rotated under a client that writes and watches.
+#[test]
+#[ignore = "needs root and podman; run by tests/run"]
+fn a_ca_is_rotated() {
+    let keys = etcd::Keys::make();
+    let lab = Lab::prepare_with("ca", 3, 1, Some(&keys.inventory()));
+    lab.is_cut_off();
+    lab.applied();
     rotation::another_ca(&lab);
     etcd::no_secret_was_recorded(&lab);
 }

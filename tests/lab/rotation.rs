@@ -9,7 +9,7 @@ pub fn another_ca(lab: &Lab) {
     println!("-- certs rotate-ca");
     let inventory = lab.inventory();
     let both = ["-i", &inventory, "-b", &lab.bundle()];
-    let command = ["certs", "rotate-ca", "-i", &inventory, "--confirm", "lost"];
+    let command = ["certs", "rotate-ca", "-i", &inventory, "--confirm", "ca"];
     let through = |more: &[&str]| lab.done(&[&command[..], more].concat());
     let authority = |node: &str| lab.exec(node, "cat /etc/kubernetes/pki/ca.crt").1;
     let old = authority("cp1");

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::harness::{Lab, patience, stderr, stdout, wait_for};
-use super::release;
+use super::{record, release};
 
 const WORKLOAD: &str = include_str!("web.yaml");
 
@@ -127,6 +127,7 @@ fn settings_are_rolled(lab: &Lab, inventory: &str, apply: impl Fn() -> Output) {
 pub fn lives(lab: &Lab) {
     let [from, to] = release::upgrade();
     lab.applied();
+    record::cluster(lab);
     for (name, version, takes_pods) in versions(lab) {
         assert!(version == format!("v{from}") && takes_pods, "{name} is at {version}, takes pods: {takes_pods}");
     }
@@ -192,6 +193,7 @@ pub fn lives(lab: &Lab) {
     assert!(proxy.ends_with(&format!(":v{to}")), "{proxy}");
     lab.must("cp1", &format!("test -s /var/lib/provision/snapshots/before-v{to}.db"));
     is_done();
+    record::cluster(lab);
 
     settings_are_rolled(lab, &inventory, apply);
     is_done();

@@ -38,6 +38,15 @@ pub(in crate::exec) async fn restart_pods(ctx: &Context, host: &str, components:
         .map_err(|e| e.hint("`ctr -n k8s.io tasks ls` on the host, and `journalctl -u kubelet`"))
 }
 
+/// The same of one container, which has `limit_s` seconds. Whether another runs: the kubelet holds back the successor of
+/// one that ended before, a short while ago.
+pub(in crate::exec) async fn restart_within(ctx: &Context, host: &str, component: &str, limit_s: u64) -> Result<bool> {
+    let attempted = format!("restart {component}");
+    let args = [component, &limit_s.to_string()];
+    let ended = ctx.script(host, "static-pod-restart", RESTART, &args, RESTART_TIMEOUT, &attempted).await?;
+    Ok(ended.text().trim() != "waiting")
+}
+
 pub(super) async fn node_meta(
     ctx: &Context,
     host: &str,

@@ -29,7 +29,7 @@ mod why;
 
 pub(super) use ca::{Ca, content, secret};
 pub(super) use certificates::place;
-pub(super) use cluster::{kubectl, restart_pods, wait};
+pub(super) use cluster::{kubectl, restart_pods, restart_within, wait};
 pub use context::Context;
 pub(super) use context::script_command;
 pub(super) use files::write;

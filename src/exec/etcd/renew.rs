@@ -4,23 +4,99 @@ use std::time::Duration;
 
 use super::step;
 use crate::error::{Error, Kind, Result};
-use crate::exec::apply::wait;
+use crate::exec::apply::{restart_pods, restart_within, wait};
 use crate::exec::{Cancel, Context};
 use crate::host::{Answer, Command};
-use crate::inventory::{EtcdMode, Node};
+use crate::inventory::{EndpointMode, EtcdMode, Node};
 use crate::kubeadm::{Certificate, certificates};
 use crate::plan::Action;
 use crate::resource::{certs_probe, probes, satisfied};
 
 const TIMEOUT: Duration = Duration::from_secs(240);
 const USE: &str = include_str!("use_certificates.sh");
+const SERVED: &str = include_str!("served.sh");
+/// How long the kubelet may take to start the successor of a container that was ended: at once, or 10 s when another one
+/// ended a short while ago.
+const SUCCESSOR_S: u64 = 20;
+/// API servers of 1.20 look at their files once a minute; later ones and every etcd at once.
+const SERVED_S: u64 = 75;
+/// They hold their certificate in a kubeconfig that they read once.
+const READ_ONCE: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
 const GROUP: &str = "renew";
 
-/// Renews what kubeadm made on each control plane (not the CAs) and restarts its static pods, so that they use it. Begins
+/// Renews what kubeadm made on each control plane (not the CAs), and sees to it that all who use it have read it: the
+/// controller manager and the scheduler are restarted, the API server and etcd only if they still serve what they had. Begins
 /// only when all control planes are well, and goes on to the next one only when this one is well again.
 pub async fn renew(ctx: &Context, cancel: &Cancel) -> Result<()> {
     may_begin(ctx).await?;
-    each_in_turn(ctx, cancel, "renew the certificates", async |name: String| certificates_of(ctx, &name).await).await
+    for node in &ctx.inventory.control_planes() {
+        not_interrupted(cancel, &node.name)?;
+        let name = node.name.as_str();
+        step(ctx, GROUP, name, "renew the certificates", certificates_of(ctx, name)).await?;
+        // Others of these two lead meanwhile: both may be away at once.
+        let both = futures::future::try_join_all(READ_ONCE.map(|component| restarted(ctx, name, component)));
+        step(ctx, GROUP, name, &format!("restart {}", READ_ONCE.join(" and ")), both).await?;
+        served(ctx, node).await?;
+        if ctx.inventory.endpoint.mode == EndpointMode::KubeVip {
+            // It too holds its certificate in a kubeconfig that it read once, and its lease is lost when that runs out.
+            let vip = ["kube-vip".to_owned()];
+            step(ctx, GROUP, name, "restart kube-vip", restart_pods(ctx, name, &vip)).await?;
+        }
+        is_well(ctx, node).await?;
+    }
+    Ok(())
+}
+
+fn not_interrupted(cancel: &Cancel, host: &str) -> Result<()> {
+    if cancel.is_requested() {
+        return Err(Error::new(Kind::Interrupted, "interrupted; the control planes before it are renewed").on(host));
+    }
+    Ok(())
+}
+
+/// The container alone, which takes a second or two; the whole pod where the kubelet holds the successor back.
+async fn restarted(ctx: &Context, host: &str, component: &str) -> Result<()> {
+    if restart_within(ctx, host, component, SUCCESSOR_S).await? {
+        Ok(())
+    } else {
+        made_anew(ctx, host, component).await
+    }
+}
+
+/// The API server and etcd read their files again by themselves. One that does not is restarted.
+async fn served(ctx: &Context, node: &Node) -> Result<()> {
+    let name = node.name.as_str();
+    let etcd = if ctx.inventory.etcd.mode == EtcdMode::Stacked { "stacked" } else { "" };
+    let (address, limit) = (node.address.to_string(), SERVED_S.to_string());
+    let look = async {
+        let attempted = "see which certificates are served";
+        let args = [&*address, &*limit, etcd];
+        ctx.script(name, "served-certificates", SERVED, &args, TIMEOUT, attempted).await.map(|o| o.text())
+    };
+    let old = step(ctx, GROUP, name, "wait until the new certificates are served", look).await?;
+    if old.lines().any(|line| line == "etcd") {
+        restart_etcd(ctx, name).await?;
+    }
+    if old.lines().any(|line| line == "kube-apiserver") {
+        step(ctx, GROUP, name, "restart kube-apiserver", made_anew(ctx, name, "kube-apiserver")).await?;
+    }
+    Ok(())
+}
+
+async fn restart_etcd(ctx: &Context, name: &str) -> Result<()> {
+    let members = ctx.inventory.control_planes().into_iter().map(|n| n.name).collect();
+    let whole = Action::WaitEtcdMembers { members, timeout_s: ctx.inventory.verify.timeout_s };
+    let restart = async {
+        made_anew(ctx, name, "etcd").await?;
+        // The API server is of no use before its etcd is back.
+        wait(ctx, name, &whole, &|_| {}).await
+    };
+    step(ctx, GROUP, name, "restart etcd", restart).await
+}
+
+async fn is_well(ctx: &Context, node: &Node) -> Result<()> {
+    let condition = well(node, ctx.inventory.verify.timeout_s);
+    step(ctx, GROUP, &node.name, "wait until it is well", wait(ctx, &node.name, &condition, &|_| {})).await
 }
 
 /// Refuses when a control plane or its etcd is not well.
@@ -51,33 +127,17 @@ pub(in crate::exec) async fn each_in_turn(
     title: &str,
     change: impl AsyncFn(String) -> Result<()>,
 ) -> Result<()> {
-    let planes = ctx.inventory.control_planes();
-    let stacked = ctx.inventory.etcd.mode == EtcdMode::Stacked;
-    let timeout_s = ctx.inventory.verify.timeout_s;
-    let members = planes.iter().map(|n| n.name.clone()).collect();
-    let etcd = Action::WaitEtcdMembers { members, timeout_s };
-    for node in &planes {
-        if cancel.is_requested() {
-            return Err(
-                Error::new(Kind::Interrupted, "interrupted; the control planes before it are renewed").on(&node.name)
-            );
-        }
+    for node in &ctx.inventory.control_planes() {
+        not_interrupted(cancel, &node.name)?;
         let name = node.name.as_str();
         step(ctx, GROUP, name, title, change(node.name.clone())).await?;
-        if stacked {
-            let restart = async {
-                made_anew(ctx, name, "etcd").await?;
-                // The API server is of no use before its etcd is back.
-                wait(ctx, name, &etcd, &|_| {}).await
-            };
-            step(ctx, GROUP, name, "restart etcd", restart).await?;
+        if ctx.inventory.etcd.mode == EtcdMode::Stacked {
+            restart_etcd(ctx, name).await?;
         }
         step(ctx, GROUP, name, "restart kube-apiserver", made_anew(ctx, name, "kube-apiserver")).await?;
-        // Others of these two lead meanwhile: both may be away at once.
-        let (manager, scheduler) = ("kube-controller-manager", "kube-scheduler");
-        let both = futures::future::try_join(made_anew(ctx, name, manager), made_anew(ctx, name, scheduler));
-        step(ctx, GROUP, name, &format!("restart {manager} and {scheduler}"), both).await?;
-        step(ctx, GROUP, name, "wait until it is well", wait(ctx, name, &well(node, timeout_s), &|_| {})).await?;
+        let both = futures::future::try_join_all(READ_ONCE.map(|component| made_anew(ctx, name, component)));
+        step(ctx, GROUP, name, &format!("restart {}", READ_ONCE.join(" and ")), both).await?;
+        is_well(ctx, node).await?;
     }
     Ok(())
 }

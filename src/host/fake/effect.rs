@@ -83,7 +83,13 @@ impl World {
                     self.violations.push(format!("a restart on {name} while another control plane is down"));
                 }
                 self.signs_by(name, args, now);
-                return done("");
+                let held_back = script == "static-pod-restart" && args.len() > 1 && self.held_back.contains(args[0]);
+                return done(if held_back { "waiting\n" } else { "" });
+            }
+            ("served-certificates", [_, _, etcd]) => {
+                let etcd = if etcd.is_empty() { None } else { Some("etcd") };
+                let old = ["kube-apiserver"].into_iter().chain(etcd).filter(|c| self.reads_once.contains(*c));
+                return done(old.map(|c| format!("{c}\n")).collect::<String>());
             }
             ("cluster-info", [_]) => return done(""),
             ("etcd-stage", [dir, member, _, hex]) => return self.stage(name, dir, member, hex, now),

@@ -72,7 +72,7 @@ impl World {
         let script = text.lines().next().and_then(|l| l.strip_prefix("# apply:")).unwrap_or_default();
         let down = match (script, args) {
             ("kubeadm-upgrade", _) => true,
-            ("static-pod-restart", [component]) => matches!(*component, "etcd" | "kube-apiserver"),
+            ("static-pod-restart", [component, ..]) => matches!(*component, "etcd" | "kube-apiserver"),
             _ => false,
         };
         down && self.etcd.contains_key(name)

@@ -110,6 +110,10 @@ pub struct World {
     pub releases: BTreeMap<String, String>,
     /// Digests (hex) of the manifests that were applied.
     pub manifests: BTreeSet<String>,
+    /// Static pods whose container the kubelet does not start again before a while.
+    pub held_back: BTreeSet<String>,
+    /// Servers that do not read their certificates again.
+    pub reads_once: BTreeSet<String>,
     /// The images each host must have before any kubeadm runs.
     pub needed_images: BTreeMap<String, BTreeSet<String>>,
     /// How many control planes there are to be.
